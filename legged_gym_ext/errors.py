@@ -1,0 +1,18 @@
+"""The one kind of error that is the user's to mend: a single clear line, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that names the input, what is allowed and, where there is one, a near match."""
+
+
+def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:
+    """Return the error for a ``name`` that is not among the ``allowed`` ones of its kind ``what``."""
+    choices = sorted(allowed)
+    close = difflib.get_close_matches(str(name), choices, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    return UserError(f"unknown {what} '{name}'{hint}; allowed: {', '.join(choices)}")

@@ -1,0 +1,152 @@
+"""The interface that every physics engine stands behind. Positions are in the tile frame, see terrain/boxes.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS
+
+
+@dataclass
+class SimulatorState:
+    """What the engine tells about the robots. Float32 on the simulator's device; refreshed in place by each call.
+
+    Foot and contact values are those that the engine computed in its last physics substep.
+    """
+
+    root_pos: Tensor
+    """Position of the base, (num_envs, 3), m."""
+    root_quat: Tensor
+    """Orientation of the base, (num_envs, 4), (w, x, y, z), base to world."""
+    root_lin_vel: Tensor
+    """Linear velocity of the base in the world frame, (num_envs, 3), m/s."""
+    root_ang_vel: Tensor
+    """Angular velocity of the base in the world frame, (num_envs, 3), rad/s."""
+    joint_pos: Tensor
+    """Joint positions, (num_envs, 10), rad."""
+    joint_vel: Tensor
+    """Joint velocities, (num_envs, 10), rad/s."""
+    joint_torque: Tensor
+    """Torques that the motors applied, (num_envs, 10), N m."""
+    foot_pos: Tensor
+    """Centre of each sole, (num_envs, 2, 3), m."""
+    foot_vel: Tensor
+    """Linear velocity of that point in the world frame, (num_envs, 2, 3), m/s."""
+    foot_force: Tensor
+    """Net contact force on each foot in the world frame, (num_envs, 2, 3), N."""
+    body_force: Tensor
+    """Norm of the contact force on each body that must not touch anything, (num_envs, number of bodies), N."""
+    diverged: Tensor
+    """Whether the physics of the environment broke down in the last step, (num_envs,), bool. Its state is then the
+    default pose, at rest, at the origin, until it is reset."""
+
+    @staticmethod
+    def zeros(num_envs: int, num_bodies: int, device: torch.device | str) -> SimulatorState:
+        """Allocate the state of ``num_envs`` robots with ``num_bodies`` bodies that must not touch."""
+
+        def new(*shape: int) -> Tensor:
+            return torch.zeros(num_envs, *shape, device=device)
+
+        state = SimulatorState(
+            root_pos=new(3),
+            root_quat=new(4),
+            root_lin_vel=new(3),
+            root_ang_vel=new(3),
+            joint_pos=new(NUM_JOINTS),
+            joint_vel=new(NUM_JOINTS),
+            joint_torque=new(NUM_JOINTS),
+            foot_pos=new(NUM_FEET, 3),
+            foot_vel=new(NUM_FEET, 3),
+            foot_force=new(NUM_FEET, 3),
+            body_force=new(num_bodies),
+            diverged=torch.zeros(num_envs, dtype=torch.bool, device=device),
+        )
+        state.root_quat[:, 0] = 1.0
+        return state
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by name (not copies)."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass
+class DomainParameters:
+    """Physical parameters of each environment that domain randomization may change."""
+
+    friction: Tensor
+    """Sliding friction of the ground under the robot, (num_envs,)."""
+    added_mass: Tensor
+    """Mass added to the base, (num_envs,), kg."""
+    mass_offset: Tensor
+    """Displacement of the base's centre of mass, (num_envs, 3), m."""
+    motor_strength: Tensor
+    """Factor on each motor's torque, gains and limit, (num_envs, 10)."""
+    stiffness: Tensor
+    """Factor on each joint's proportional gain, (num_envs, 10)."""
+    damping: Tensor
+    """Factor on each joint's derivative gain, (num_envs, 10)."""
+
+    @staticmethod
+    def nominal(num_envs: int, device: torch.device | str, friction: float = 1.0) -> DomainParameters:
+        """Return parameters that change nothing, on ground of the given ``friction``."""
+        return DomainParameters(
+            friction=torch.full((num_envs,), friction, device=device),
+            added_mass=torch.zeros(num_envs, device=device),
+            mass_offset=torch.zeros(num_envs, 3, device=device),
+            motor_strength=torch.ones(num_envs, NUM_JOINTS, device=device),
+            stiffness=torch.ones(num_envs, NUM_JOINTS, device=device),
+            damping=torch.ones(num_envs, NUM_JOINTS, device=device),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by name (not copies)."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class Simulator(Protocol):
+    """Many robots of one kind, each on a tile of its own. ``mask`` (num_envs,) bool names the environments meant."""
+
+    num_envs: int
+    device: torch.device
+    state: SimulatorState
+
+    def step(self, joint_targets: Tensor) -> None:
+        """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
+        ...
+
+    def reset(
+        self,
+        mask: Tensor,
+        root_pos: Tensor,
+        root_quat: Tensor,
+        root_lin_vel: Tensor,
+        root_ang_vel: Tensor,
+        joint_pos: Tensor,
+        joint_vel: Tensor,
+    ) -> None:
+        """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
+        ...
+
+    def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
+        """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
+        ...
+
+    def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
+        """Give the masked environments the physical ``parameters``."""
+        ...
+
+    def push(self, mask: Tensor, velocity: Tensor) -> None:
+        """Add ``velocity`` (num_envs, 3), m/s in the world frame, to the masked robots' base."""
+        ...
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of all that decides the future: physics state, parameters and tiles included."""
+        ...
+
+    def restore(self, snapshot: dict[str, Tensor]) -> None:
+        """Return to a snapshot; the same calls then give the same values, bit for bit on the CPU."""
+        ...

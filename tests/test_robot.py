@@ -1,0 +1,118 @@
+"""The robot's description: what the shipped URDF is, and what a user's own may be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+
+from legged_gym_ext.config import RobotConfig, SimConfig
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.paths import resolve
+from legged_gym_ext.robot import load_robot
+from legged_gym_ext.simulators.mujoco_model import build_model
+
+URDF = resolve(RobotConfig().urdf).read_text()
+
+
+def test_weighs_47_kg_and_stands_on_level_soles_at_its_base_height() -> None:
+    robot = load_robot(RobotConfig())
+    model, layout = build_model(robot, SimConfig())
+    assert abs(model.body_mass.sum() - 47.0) < 0.1
+    data = mujoco.MjData(model)
+    data.qpos[2] = robot.base_height
+    data.qpos[layout.qpos] = robot.default_joint_pos
+    mujoco.mj_forward(model, data)
+    soles = data.sensordata[layout.foot_pos].reshape(2, 3)
+    np.testing.assert_allclose(soles[:, 2], 0.0, atol=1e-6)
+    assert soles[0, 1] > 0 > soles[1, 1]
+    for foot in robot.feet:
+        up = data.body(foot).xmat.reshape(3, 3)[:, 2]
+        np.testing.assert_allclose(up, [0, 0, 1], atol=1e-3)
+
+
+def test_is_mirror_symmetric() -> None:
+    """Left and right links and joints are each other's mirror image in the x-z plane."""
+    model = mujoco.MjSpec.from_file(str(resolve(RobotConfig().urdf))).compile()
+    mirror = np.diag([1.0, -1.0, 1.0])
+    for body in range(model.nbody):
+        name = model.body(body).name
+        if not name.startswith("left_"):
+            continue
+        other = model.body(name.replace("left_", "right_")).id
+        assert model.body_mass[body] == model.body_mass[other]
+        np.testing.assert_allclose(mirror @ model.body_pos[body], model.body_pos[other], atol=1e-9)
+        np.testing.assert_allclose(mirror @ model.body_ipos[body], model.body_ipos[other], atol=1e-9)
+        inertia = [_inertia(model, b) for b in (body, other)]
+        np.testing.assert_allclose(mirror @ inertia[0] @ mirror, inertia[1], atol=1e-9)
+
+
+def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:
+    rotation = np.empty(9)
+    mujoco.mju_quat2Mat(rotation, model.body_iquat[body])
+    rotation = rotation.reshape(3, 3)
+    return rotation @ np.diag(model.body_inertia[body]) @ rotation.T
+
+
+def _write(tmp_path: Path, text: str) -> RobotConfig:
+    path = tmp_path / "robot.urdf"
+    path.write_text(text)
+    return RobotConfig(urdf=str(path))
+
+
+def test_another_robot_with_its_own_names_gains_pose_and_order(tmp_path: Path) -> None:
+    """A URDF with other names works, and joints that it lists in another order than the actions do too."""
+    config = _write(tmp_path, URDF.replace("left_", "l_").replace("right_", "r_").replace("_ankle_", "_fuss_"))
+    parts = ("hip_yaw", "hip_roll", "hip_pitch", "knee", "fuss")
+    config.joints = [f"{side}_{part}_joint" for part in parts for side in ("r", "l")]
+    config.feet = ["l_fuss_link", "r_fuss_link"]
+    config.no_contact_bodies = ["torso_link"]
+    config.default_pose = {"hip": 0.0, "hip_pitch": -0.2, "knee": 0.4, "fuss": -0.2}
+    config.stiffness = {"joint": 80.0, "l_knee": 90.0}
+    config.damping = {"joint": 3.0}
+    robot = load_robot(config)
+    assert robot.default_joint_pos.tolist() == [0, 0, 0, 0, -0.2, -0.2, 0.4, 0.4, -0.2, -0.2]
+    assert robot.stiffness.tolist() == [80] * 7 + [90] + [80] * 2
+    model, layout = build_model(robot, SimConfig())
+    for column, joint in enumerate(config.joints):
+        assert model.jnt_qposadr[model.joint(joint).id] == layout.qpos[column]
+        assert model.actuator(column).name == joint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace('"left_knee_joint" type="revolute"', '"left_knee_joint" type="fixed"'), "9 actuated"),
+        (lambda text: text.replace('"torso_joint" type="fixed"', '"torso_joint" type="revolute"'), "11 actuated"),
+        (lambda text: text.replace("left_knee_joint", "left_kneel_joint"), "did you mean 'left_kneel_joint'"),
+        (lambda text: text.replace("left_ankle_link", "left_foot_link"), "link in robot.feet"),
+        (lambda text: text.replace("</robot>", ""), "robot.urdf"),
+        (lambda text: "", "robot.urdf"),
+        (lambda text: re.sub(r'lower="-0.87"', 'lower="-0.1"', text), "default_pose: outside the range of left_ankle"),
+    ],
+)
+def test_a_urdf_that_does_not_fit_is_one_clear_line(tmp_path: Path, change, message: str) -> None:  # noqa: ANN001
+    with pytest.raises(UserError, match=message) as error:
+        load_robot(_write(tmp_path, change(URDF)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("urdf", "no/such.urdf", "no such file"),
+        ("joints", ["left_knee_joint"] * 10, "10 different names"),
+        ("feet", ["left_ankle_link"], "2 names"),
+        ("no_contact_bodies", ["pelvi"], "did you mean 'pelvis'"),
+        ("default_pose", {"hip_yaw": 0.0}, "no key is part of the joint name 'left_hip_roll_joint'"),
+        ("stiffness", {"joint": 1.0, "elbow": 2.0}, "unknown joint name part in robot.stiffness 'elbow'"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_one_clear_line(field: str, value: object, message: str) -> None:
+    config = RobotConfig()
+    setattr(config, field, value)
+    with pytest.raises(UserError, match=message):
+        load_robot(config)
