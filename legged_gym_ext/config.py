@@ -166,8 +166,9 @@ class CurriculumConfig:
 
     enabled: bool = True
     start_level: int = 0  # environments start at levels 0 .. start_level, at random
-    promote: float = 0.8  # share of the course crossed that moves an environment up
-    demote: float = 0.4  # share of what it was commanded to walk below which it moves down
+    # Shares of the course, or of what the robot is commanded to walk in an episode if that is less.
+    promote: float = 0.8  # who crosses at least this moves up
+    demote: float = 0.4  # who crosses less than this moves down
 
 
 @dataclass
@@ -207,7 +208,7 @@ class CommandsConfig:
     forward_speed: list[float] = _range(0.4, 1.0)
     heading_gain: float = 1.5  # 1/s: yaw rate per heading error
     max_yaw_rate: float = 1.0
-    waypoint_radius: float = 0.4  # a waypoint counts as reached within this distance or once it is behind
+    waypoint_radius: float = 0.25  # a waypoint counts as reached within this distance or once it is behind
 
 
 @dataclass
