@@ -1,0 +1,97 @@
+"""What the policies see: the groups of the observation, each a function of the environment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from legged_gym_ext.errors import unknown
+from legged_gym_ext.robot import NUM_JOINTS
+
+if TYPE_CHECKING:
+    from legged_gym_ext.config import NoiseConfig
+    from legged_gym_ext.envs.parkour_env import ParkourEnv
+
+# legged_gym's scales.
+LIN_VEL_SCALE = 2.0
+ANG_VEL_SCALE = 0.25
+JOINT_POS_SCALE = 1.0
+JOINT_VEL_SCALE = 0.05
+COMMAND_SCALE = (LIN_VEL_SCALE, LIN_VEL_SCALE, ANG_VEL_SCALE, 1.0)
+_FORCE_SCALE = 2e-3  # brings the weight on one foot to about one
+
+PROPRIO_DIM = 3 + 3 + 3 + len(COMMAND_SCALE) + 3 * NUM_JOINTS
+
+
+def proprioception(env: ParkourEnv) -> Tensor:
+    """Return (num_envs, 43): base linear and angular velocity, gravity, commands, joint pos. and vel., last action."""
+    return torch.cat(
+        [
+            env.base_lin_vel * LIN_VEL_SCALE,
+            env.base_ang_vel * ANG_VEL_SCALE,
+            env.projected_gravity,
+            env.state.commands * env.command_scale,
+            (env.sim_state.joint_pos - env.default_joint_pos) * JOINT_POS_SCALE,
+            env.sim_state.joint_vel * JOINT_VEL_SCALE,
+            env.state.actions[0],
+        ],
+        dim=1,
+    )
+
+
+def noise_amplitudes(config: NoiseConfig) -> Tensor:
+    """Return the largest noise on each number of the proprioception, (43,); zeros where noise is off."""
+    parts = [
+        *[config.lin_vel * LIN_VEL_SCALE] * 3,
+        *[config.ang_vel * ANG_VEL_SCALE] * 3,
+        *[config.gravity] * 3,
+        *[0.0] * len(COMMAND_SCALE),
+        *[config.joint_pos * JOINT_POS_SCALE] * NUM_JOINTS,
+        *[config.joint_vel * JOINT_VEL_SCALE] * NUM_JOINTS,
+        *[0.0] * NUM_JOINTS,
+    ]
+    return torch.tensor(parts) * float(config.enabled)
+
+
+def privileged(env: ParkourEnv) -> Tensor:
+    """Return what only the critic knows, (num_envs, P): true velocity, contacts, heights, gait clock, domain."""
+    domain = env.domain
+    return torch.cat(
+        [
+            env.base_lin_vel * LIN_VEL_SCALE,
+            env.base_height[:, None].clamp(0, 2),
+            env.foot_clearance.clamp(-0.5, 0.5) * 5,
+            env.sim_state.foot_force.flatten(1) * _FORCE_SCALE,
+            env.state.contact.float(),
+            env.state.contact_time.clamp(max=1),
+            env.state.air_time.clamp(max=1),
+            gait_phase(env),
+            domain.friction[:, None],
+            domain.added_mass[:, None],
+            domain.mass_offset * 10,
+            domain.motor_strength,
+            env.state.action_latency[:, None].float(),
+        ],
+        dim=1,
+    )
+
+
+def gait_phase(env: ParkourEnv) -> Tensor:
+    """Return the gait clock of the left leg as sine and cosine, (num_envs, 2); the right leg is half a period later."""
+    angle = 2 * math.pi * env.gait_phase[:, 0]
+    return torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
+
+
+OTHERS: dict[str, Callable[[ParkourEnv], Tensor]] = {"gait_phase": gait_phase}
+"""The "other observations" that a configuration can switch on for teacher and student, by name."""
+
+
+def check_others(names: list[str]) -> None:
+    """Raise a UserError where a name is none of ``OTHERS``."""
+    for name in names:
+        if name not in OTHERS:
+            raise unknown("observation in observations.others", name, OTHERS)
