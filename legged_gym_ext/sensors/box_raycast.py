@@ -1,0 +1,99 @@
+"""Rays against the boxes of a tile (terrain/boxes.py): depth images, single rays and ground heights.
+
+Every function takes torch tensors and writes into one that the caller owns, for all environments in one call. The
+kernels are chosen here, and nowhere else, by the device that the boxes are on.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from legged_gym_ext.errors import UserError
+
+
+def _kernels(device: torch.device) -> ModuleType:
+    if device.type != "cpu":
+        raise UserError(f"no ray casting on device '{device}'; allowed: cpu")
+    from legged_gym_ext.sensors import box_raycast_numba  # takes a second, which other devices need not wait for
+
+    return box_raycast_numba
+
+
+def render_depth(
+    boxes: Tensor,
+    position: Tensor,
+    rotation: Tensor,
+    resolution: tuple[int, int],
+    focal: float,
+    near: float,
+    far: float,
+    mask: Tensor,
+    out: Tensor,
+) -> None:
+    """Draw the planar depth that a pinhole camera sees of the boxes, in the environments of the mask.
+
+    The camera's frame is x to the right of the image, y down, z along the optical axis. The ray of the pixel (i, j)
+    goes through its centre, with slopes x/z = (j - (columns - 1) / 2) / focal and y/z = (i - (rows - 1) / 2) / focal.
+
+    Args:
+        boxes: (num_envs, K, BOX_DIM), tile frame.
+        position: of the camera in the tile frame, (num_envs, 3), m.
+        rotation: camera to tile frame, (num_envs, 3, 3).
+        resolution: (rows, columns).
+        focal: focal length, pixels.
+        near: smallest depth, m. What is nearer reads as this, and so does every pixel of a camera inside a box.
+        far: largest depth, m. What is farther, and no hit at all, reads as this.
+        mask: environments to draw, (num_envs,), bool. The others' images are left alone.
+        out: images, (num_envs, rows * columns), row-major from the top left, m.
+    """
+    _kernels(boxes.device).render_depth(boxes, position, rotation, resolution, focal, near, far, mask, out)
+
+
+def deliver_depth(
+    seeds: Tensor, noise: float, dropout: float, near: float, far: float, mask: Tensor, images: Tensor
+) -> None:
+    """Turn depths (m) in place into what the sensor delivers: noise, lost pixels, normalized to [-0.5, 0.5].
+
+    A stereo camera errs in disparity, which is why its depth error grows with the square of the depth. Pixels without
+    a return, those at ``far`` and those lost, read as far: 0.5. The noise is a hash of seed and pixel (the sum of its
+    four bytes: bell-shaped, never beyond 3.5 standard deviations), because drawing 4096 normal numbers per environment
+    costs more than drawing the image.
+
+    Args:
+        seeds: of the noise, one per environment, (num_envs,), int32.
+        noise: standard deviation at a depth of 1 m, m; 0 = none.
+        dropout: probability that a pixel is lost; 0 = none.
+        near: smallest depth, m; delivered as -0.5.
+        far: largest depth, m; delivered as 0.5.
+        mask: environments to deliver, (num_envs,), bool. The others' images are left alone.
+        images: (num_envs, pixels), depths in, normalized depths out.
+    """
+    _kernels(images.device).deliver_depth(seeds, noise, dropout, near, far, mask, images)
+
+
+def cast(boxes: Tensor, origins: Tensor, directions: Tensor, max_distance: float, out: Tensor) -> None:
+    """Write the distance along each ray to the first box, in lengths of its direction.
+
+    Args:
+        boxes: (num_envs, K, BOX_DIM), tile frame.
+        origins: (num_envs, rays, 3), tile frame, m. A ray that starts inside a box reads 0.
+        directions: (num_envs, rays, 3), tile frame, of any length but 0.
+        max_distance: what a ray reads that hits nothing nearer.
+        out: distances, (num_envs, rays).
+    """
+    _kernels(boxes.device).cast(boxes, origins, directions, max_distance, out)
+
+
+def heights(boxes: Tensor, points: Tensor, missing: float, out: Tensor) -> None:
+    """Write the height of the highest surface on the vertical line through each point.
+
+    Args:
+        boxes: (num_envs, K, BOX_DIM), tile frame.
+        points: (num_envs, points, 2), x and y in the tile frame, m.
+        missing: what a point reads that is over no box, m.
+        out: heights, (num_envs, points), m.
+    """
+    _kernels(boxes.device).heights(boxes, points, missing, out)

@@ -1,0 +1,326 @@
+"""The CPU kernels behind box_raycast.py, which documents them: numba, parallel over environments.
+
+Depth images are rasterized rather than cast ray by ray. Along the camera's rays (x, y, 1) t the depth is t, and a plane
+n . p = c is met at 1/t = n . (x, y, 1) / c: the *inverse* depth of a plane is affine in the pixel's column and row. So
+each face of a box is three coefficients, the slab test of a pixel is six affine functions and comparisons without a
+division, and consecutive pixels fill the lanes of the vector unit. Faces that look at the camera are where rays enter
+the box, the others where they leave it; a ray hits if its last entry comes before its first exit.
+
+The set-up of a box is in float64, so that the coefficients are right to float32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+from numba.core import config
+from torch import Tensor
+
+# OpenMP, numba's usual choice, keeps its threads spinning for a while after each call, which slows the physics down.
+# This one sleeps. It must be called from one thread at a time.
+if config.THREADING_LAYER == "default":  # pyright: ignore[reportAttributeAccessIssue]
+    config.THREADING_LAYER = "workqueue"  # pyright: ignore[reportAttributeAccessIssue]
+
+# No NaN is ever made here; with that promise minimum and maximum are single vector instructions.
+FAST_MATH = {"nnan", "nsz", "contract", "arcp"}
+FACES = 6
+MAX_ENTRIES = 3  # faces of a box that can look at a point; from outside at least one does, which leaves five exits
+NEAREST = 0.01  # of the near depth: what is nearer still is cut off before projecting, which divides by depth
+TINY = 1e-9  # m: a point nearer to a face's plane than this is in it
+HUGE = np.float32(1e9)
+
+
+@njit(cache=True, error_model="numpy")
+def _box_axes(box):
+    """Rotation matrix of a box, row by row: the columns are the box's axes in the tile frame."""
+    w, x, y, z = float(box[3]), float(box[4]), float(box[5]), float(box[6])
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _to_camera(box, position, rotation, axes, offset):
+    """Fill ``axes`` (3, 3), the box's axes in the camera frame, and ``offset`` (3), the camera in the box frame."""
+    to_tile = _box_axes(box)
+    for k in range(3):
+        offset[k] = 0.0
+        for j in range(3):
+            axes[k, j] = 0.0
+        for i in range(3):
+            offset[k] += to_tile[i][k] * (float(position[i]) - float(box[i]))
+            for j in range(3):
+                axes[k, j] += to_tile[i][k] * float(rotation[i, j])
+
+
+@njit(cache=True, error_model="numpy")
+def _project(box, axes, offset, rows, columns, focal, near, far):
+    """First and last + 1 row and column that the part of the box between depths ``near`` and ``far`` can cover."""
+    left, right, top, bottom = 1e9, -1e9, 1e9, -1e9
+    deepest = shallowest = 0.0
+    for k in range(3):
+        deepest += abs(axes[k, 2]) * box[7 + k] - offset[k] * axes[k, 2]
+        shallowest += -abs(axes[k, 2]) * box[7 + k] - offset[k] * axes[k, 2]
+    if shallowest > far or deepest < near:
+        return 0, 0, 0, 0
+    for k in range(3):  # the four edges along each axis, cut where they leave the depths of interest
+        i, j = (k + 1) % 3, (k + 2) % 3
+        half_x, half_y, half_z = box[7 + k] * axes[k, 0], box[7 + k] * axes[k, 1], box[7 + k] * axes[k, 2]
+        for sign_i in (-1.0, 1.0):
+            for sign_j in (-1.0, 1.0):
+                a, b = sign_i * box[7 + i] - offset[i], sign_j * box[7 + j] - offset[j]
+                x = a * axes[i, 0] + b * axes[j, 0] - offset[k] * axes[k, 0]
+                y = a * axes[i, 1] + b * axes[j, 1] - offset[k] * axes[k, 1]
+                z = a * axes[i, 2] + b * axes[j, 2] - offset[k] * axes[k, 2]
+                start, end = -1.0, 1.0
+                if half_z != 0.0:
+                    cut_near, cut_far = (near - z) / half_z, (far - z) / half_z
+                    start, end = max(start, min(cut_near, cut_far)), min(end, max(cut_near, cut_far))
+                elif z < near or z > far:
+                    end = -2.0
+                if start <= end:
+                    for t in (start, end):
+                        inverse = 1.0 / (z + t * half_z)
+                        left = min(left, (x + t * half_x) * inverse)
+                        right = max(right, (x + t * half_x) * inverse)
+                        top = min(top, (y + t * half_y) * inverse)
+                        bottom = max(bottom, (y + t * half_y) * inverse)
+    row, column = 0.5 * (rows - 1), 0.5 * (columns - 1)  # of the optical axis
+    return (
+        max(math.floor(row + focal * top), 0),
+        min(math.ceil(row + focal * bottom) + 1, rows),
+        max(math.floor(column + focal * left), 0),
+        min(math.ceil(column + focal * right) + 1, columns),
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _faces(box, axes, offset, rows, columns, focal, faces):
+    """Fill ``faces`` (MAX_ENTRIES + FACES, 3), entries first, and return whether the camera is outside the box.
+
+    A row is the inverse depth of a face's plane: a constant, its change per column and its change per row. Rows that
+    are not needed repeat another one.
+    """
+    entries, exits = 0, MAX_ENTRIES
+    for k in range(3):
+        by_column, by_row = axes[k, 0] / focal, axes[k, 1] / focal
+        constant = axes[k, 2] - 0.5 * (columns - 1) * by_column - 0.5 * (rows - 1) * by_row
+        half = float(box[7 + k])
+        outside = abs(offset[k]) - half
+        if outside > 0.0:
+            toward = -1.0 if offset[k] > 0.0 else 1.0
+            scale = toward / max(outside, TINY)
+            faces[entries] = (constant * scale, by_column * scale, by_row * scale)
+            entries += 1
+            scale = toward / (outside + 2.0 * half)
+            faces[exits] = (constant * scale, by_column * scale, by_row * scale)
+            exits += 1
+        else:
+            for side in (1.0, -1.0):
+                scale = side / max(half - side * offset[k], TINY)
+                faces[exits] = (constant * scale, by_column * scale, by_row * scale)
+                exits += 1
+    for i in range(max(entries, 1), MAX_ENTRIES):
+        faces[i] = faces[0]
+    for i in range(exits, MAX_ENTRIES + FACES):
+        faces[i] = faces[MAX_ENTRIES]
+    return entries > 0
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST_MATH)
+def _rasterize(faces, row_start, row_end, column_start, column_end, columns, inverse_depth):
+    """Raise ``inverse_depth`` (rows * columns) to the box's where a ray of the rectangle hits it."""
+    b0, b1, b2, b3 = faces[0, 1], faces[1, 1], faces[2, 1], faces[3, 1]
+    b4, b5, b6, b7 = faces[4, 1], faces[5, 1], faces[6, 1], faces[7, 1]
+    for row in range(row_start, row_end):
+        r = np.float32(row)
+        a0, a1 = faces[0, 0] + faces[0, 2] * r, faces[1, 0] + faces[1, 2] * r
+        a2, a3 = faces[2, 0] + faces[2, 2] * r, faces[3, 0] + faces[3, 2] * r
+        a4, a5 = faces[4, 0] + faces[4, 2] * r, faces[5, 0] + faces[5, 2] * r
+        a6, a7 = faces[6, 0] + faces[6, 2] * r, faces[7, 0] + faces[7, 2] * r
+        line = inverse_depth[row * columns + column_start : row * columns + column_end]
+        first = np.float32(column_start)
+        for i in range(line.size):
+            c = first + np.float32(i)
+            entry = min(min(a0 + b0 * c, a1 + b1 * c), a2 + b2 * c)
+            leave = max(max(max(a3 + b3 * c, a4 + b4 * c), max(a5 + b5 * c, a6 + b6 * c)), a7 + b7 * c)
+            hit = entry if leave <= entry else np.float32(0.0)
+            line[i] = max(line[i], hit)
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST_MATH)
+def _draw(boxes, position, rotation, rows, columns, focal, near, far, image):
+    """Write one environment's depths into ``image``, which holds inverse depths until the end."""
+    image[:] = np.float32(1.0 / far)
+    axes, offset = np.empty((3, 3)), np.empty(3)
+    faces = np.empty((MAX_ENTRIES + FACES, 3), np.float32)
+    for k in range(boxes.shape[0]):
+        if boxes[k, 7] > 0.0:
+            _to_camera(boxes[k], position, rotation, axes, offset)
+            top, bottom, left, right = _project(boxes[k], axes, offset, rows, columns, focal, NEAREST * near, far)
+            if top < bottom and left < right:
+                if _faces(boxes[k], axes, offset, rows, columns, focal, faces):
+                    _rasterize(faces, top, bottom, left, right, columns, image)
+                else:
+                    image[:] = HUGE
+    nearest = np.float32(1.0 / near)
+    for i in range(image.size):
+        image[i] = np.float32(1.0) / min(image[i], nearest)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _render_depth(boxes, position, rotation, rows, columns, focal, near, far, mask, out):
+    for n in prange(boxes.shape[0]):
+        if mask[n]:
+            _draw(boxes[n], position[n], rotation[n], rows, columns, focal, near, far, out[n])
+
+
+@njit(cache=True, error_model="numpy")
+def _hash(x):
+    """Mix 32 bits: the function lowbias32 of C. Wellons' hash-prospector (public domain)."""
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x7FEB352D))
+    x = np.uint32(x ^ (x >> np.uint32(15)))
+    x = np.uint32(x * np.uint32(0x846CA68B))
+    return np.uint32(x ^ (x >> np.uint32(16)))
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST_MATH)
+def _deliver_depth(seeds, noise, dropout, near, far, mask, images):
+    byte = np.uint32(255)
+    limit = np.float32(far)
+    scale, shift = np.float32(1.0 / (far - near)), np.float32(-near / (far - near) - 0.5)
+    deviation = np.float32(noise / math.sqrt(4 * (256**2 - 1) / 12))  # four bytes sum to a mean of 4 * 127.5
+    drop_below = np.uint32(min(dropout * 2.0**32, 2.0**32 - 1.0))
+    for n in prange(images.shape[0]):
+        if mask[n]:
+            image, seed = images[n], np.uint32(seeds[n])
+            for i in range(image.size):
+                bits = _hash(np.uint32(seed + np.uint32(i) * np.uint32(0x9E3779B9)))
+                total = (bits & byte) + (bits >> 8 & byte) + (bits >> 16 & byte) + (bits >> 24)
+                depth = image[i]
+                noisy = depth + deviation * (np.float32(total) - np.float32(510.0)) * depth * depth
+                lost = depth >= limit or _hash(np.uint32(bits + np.uint32(1))) < drop_below
+                noisy = limit if lost else min(max(noisy, np.float32(near)), limit)
+                image[i] = noisy * scale + shift
+
+
+@njit(cache=True, error_model="numpy")
+def _span(origin, direction, box):
+    """Parameters between which the line ``origin + t * direction``, in the box's frame, is in the box, if in order."""
+    enter, leave = -1e30, 1e30
+    for k in range(3):
+        half = float(box[7 + k])
+        if abs(direction[k]) < TINY:
+            if abs(origin[k]) > half:
+                leave = -1e30
+                enter = 1e30
+        else:
+            a, b = (-half - origin[k]) / direction[k], (half - origin[k]) / direction[k]
+            enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
+    return enter, leave
+
+
+@njit(cache=True, error_model="numpy")
+def _into(axes, x, y, z):
+    """Components of a vector of the tile frame along the box's axes."""
+    return (
+        axes[0][0] * x + axes[1][0] * y + axes[2][0] * z,
+        axes[0][1] * x + axes[1][1] * y + axes[2][1] * z,
+        axes[0][2] * x + axes[1][2] * y + axes[2][2] * z,
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _cast_rays(boxes, origins, directions, max_distance, out):
+    """Write one environment's distances."""
+    out[:] = max_distance
+    for k in range(boxes.shape[0]):
+        box = boxes[k]
+        if box[7] > 0.0:
+            axes = _box_axes(box)
+            for r in range(out.size):
+                o, d = origins[r], directions[r]
+                origin = _into(axes, float(o[0]) - box[0], float(o[1]) - box[1], float(o[2]) - box[2])
+                enter, leave = _span(origin, _into(axes, float(d[0]), float(d[1]), float(d[2])), box)
+                enter = max(enter, 0.0)
+                if enter <= leave and enter < out[r]:
+                    out[r] = enter
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _cast(boxes, origins, directions, max_distance, out):
+    for n in prange(boxes.shape[0]):
+        _cast_rays(boxes[n], origins[n], directions[n], max_distance, out[n])
+
+
+@njit(cache=True, error_model="numpy")
+def _highest(boxes, x, y, missing, out):
+    """Write the heights under one environment's points. Boxes away from all points, or from one, drop out early."""
+    out[:] = missing
+    middle_x, middle_y = 0.5 * (x.min() + x.max()), 0.5 * (y.min() + y.max())
+    reach_x, reach_y = x.max() - middle_x, y.max() - middle_y
+    found = np.zeros(out.size, np.bool_)
+    for k in range(boxes.shape[0]):
+        box = boxes[k]
+        if box[7] > 0.0:
+            axes = _box_axes(box)
+            extent_x = abs(axes[0][0]) * box[7] + abs(axes[0][1]) * box[8] + abs(axes[0][2]) * box[9]
+            extent_y = abs(axes[1][0]) * box[7] + abs(axes[1][1]) * box[8] + abs(axes[1][2]) * box[9]
+            if abs(middle_x - box[0]) <= reach_x + extent_x and abs(middle_y - box[1]) <= reach_y + extent_y:
+                up = _into(axes, 0.0, 0.0, 1.0)
+                for p in range(out.size):
+                    dx, dy = float(x[p]) - box[0], float(y[p]) - box[1]
+                    if abs(dx) <= extent_x and abs(dy) <= extent_y:
+                        # The line starts at z = 0: its parameter is the height.
+                        enter, leave = _span(_into(axes, dx, dy, -float(box[2])), up, box)
+                        if enter <= leave and (leave > out[p] or not found[p]):
+                            out[p] = leave
+                            found[p] = True
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _heights(boxes, points, missing, out):
+    for n in prange(boxes.shape[0]):
+        _highest(boxes[n], points[n, :, 0], points[n, :, 1], missing, out[n])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.contiguous().numpy()  # each layout would be a compilation of its own
+
+
+def render_depth(
+    boxes: Tensor,
+    position: Tensor,
+    rotation: Tensor,
+    resolution: tuple[int, int],
+    focal: float,
+    near: float,
+    far: float,
+    mask: Tensor,
+    out: Tensor,
+) -> None:
+    """See box_raycast.render_depth."""
+    arrays = _array(boxes), _array(position), _array(rotation)
+    _render_depth(*arrays, *resolution, focal, near, far, _array(mask), out.numpy())
+
+
+def deliver_depth(
+    seeds: Tensor, noise: float, dropout: float, near: float, far: float, mask: Tensor, images: Tensor
+) -> None:
+    """See box_raycast.deliver_depth."""
+    _deliver_depth(_array(seeds), noise, dropout, near, far, _array(mask), images.numpy())
+
+
+def cast(boxes: Tensor, origins: Tensor, directions: Tensor, max_distance: float, out: Tensor) -> None:
+    """See box_raycast.cast."""
+    _cast(_array(boxes), _array(origins), _array(directions), max_distance, out.numpy())
+
+
+def heights(boxes: Tensor, points: Tensor, missing: float, out: Tensor) -> None:
+    """See box_raycast.heights."""
+    _heights(_array(boxes), _array(points), missing, out.numpy())

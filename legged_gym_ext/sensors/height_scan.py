@@ -1,0 +1,58 @@
+"""Heights of the terrain: on a grid about the base ("scandots"), and under any points."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from legged_gym_ext.config import HeightScanConfig
+from legged_gym_ext.rotations import yaw_of
+from legged_gym_ext.sensors.box_raycast import heights
+
+
+def ground_height(boxes: Tensor, points: Tensor, missing: float = -math.inf) -> Tensor:
+    """Return the height of the terrain at each point, (num_envs, P), m.
+
+    ``boxes`` are (num_envs, K, BOX_DIM), ``points`` (num_envs, P, 2), x and y in the tile frame. A point over no box
+    reads ``missing``.
+    """
+    out = torch.empty(points.shape[:2], device=points.device)
+    heights(boxes, points, missing, out)
+    return out
+
+
+class HeightScan:
+    """Terrain heights on a grid that moves and turns with the base, but stays level."""
+
+    def __init__(self, config: HeightScanConfig, base_height: float, device: torch.device | str) -> None:
+        """Lay out the grid: all y of the first x, then of the next. ``base_height`` is the base's nominal one, m."""
+        self.base_height = base_height
+        self.clip = config.clip
+        x = torch.linspace(config.x[0], config.x[1], config.shape[0], device=device)
+        y = torch.linspace(config.y[0], config.y[1], config.shape[1], device=device)
+        self.grid = torch.cartesian_prod(x, y)
+        """Points about the base, (P, 2), x forward and y to the left, m."""
+
+    @property
+    def num_points(self) -> int:
+        """Points of the grid."""
+        return self.grid.shape[0]
+
+    def points(self, root_pos: Tensor, root_quat: Tensor) -> Tensor:
+        """Return where the grid is, (num_envs, P, 2), for bases at (num_envs, 3), (num_envs, 4), in the tile frame."""
+        yaw = yaw_of(root_quat)[:, None]
+        x, y = self.grid.unbind(-1)
+        turned = torch.stack([x * torch.cos(yaw) - y * torch.sin(yaw), x * torch.sin(yaw) + y * torch.cos(yaw)], dim=-1)
+        return root_pos[:, None, :2] + turned
+
+    def scan(self, boxes: Tensor, root_pos: Tensor, root_quat: Tensor) -> Tensor:
+        """Return how far the terrain is below where a base at its nominal height would have it, (num_envs, P), m.
+
+        As in legged_gym: clip(base height - nominal base height - terrain height). Holes, and whatever is deep, read
+        ``clip``; what is high reads ``-clip``.
+        """
+        ground = ground_height(boxes, self.points(root_pos, root_quat))
+        below = root_pos[:, 2:3] - self.base_height - ground
+        return below.clamp(-self.clip, self.clip)

@@ -1,0 +1,463 @@
+"""Depth camera, height scan and ray casting against MuJoCo's own rays and float64 loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+from legged_gym_ext.config import CameraConfig, HeightScanConfig
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler
+from legged_gym_ext.sensors import box_raycast
+from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
+from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
+from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
+
+ROWS, COLUMNS, FOCAL, NEAR, FAR = 48, 64, 50.0, 0.1, 3.0
+CLEAN = CameraConfig(position_noise=0.0, rotation_noise_degrees=0.0, depth_noise=0.0, dropout=0.0)
+FORWARD = replace(CLEAN, position=[0.0, 0.0, 0.0], pitch_degrees=0.0)
+
+
+def random_unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    q = rng.normal(size=(*shape, 4))
+    return q / np.linalg.norm(q, axis=-1, keepdims=True)
+
+
+def random_tiles(rng: np.random.Generator, num: int) -> torch.Tensor:
+    """Ground with a hole in it, and boxes above it: half of them upright, a quarter tilted, a quarter absent."""
+    boxes = np.zeros((num, MAX_BOXES, BOX_DIM))
+    boxes[..., CENTER] = rng.uniform([-1.0, -1.5, -0.3], [3.0, 1.5, 0.8], (num, MAX_BOXES, 3))
+    boxes[..., QUAT] = [1.0, 0.0, 0.0, 0.0]
+    boxes[..., HALF] = rng.uniform(0.03, 0.4, (num, MAX_BOXES, 3))
+    boxes[:, ::4, QUAT] = random_unit(rng, num, MAX_BOXES // 4)
+    boxes[:, 1::4] = ABSENT
+    boxes[:, 2] = [-1.0, 0.0, -0.5, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.5]
+    boxes[:, 3] = [3.6, 0.0, -0.5, 1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.5]
+    return torch.tensor(boxes, dtype=torch.float32)
+
+
+def box(center: Sequence[float], half: Sequence[float]) -> list[float]:
+    return [*center, 1.0, 0.0, 0.0, 0.0, *half]
+
+
+def tile(*rows: list[float], num: int = 1) -> torch.Tensor:
+    padded = [*rows, *[list(ABSENT)] * (MAX_BOXES - len(rows))]
+    return torch.tensor(padded, dtype=torch.float32).expand(num, -1, -1).contiguous()
+
+
+def mujoco_model(boxes: torch.Tensor) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    spec = mujoco.MjSpec()
+    for row in boxes.double().numpy():
+        if row[HALF][0] > 0:
+            spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=row[CENTER], quat=row[QUAT], size=row[HALF])
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    return model, data
+
+
+def mujoco_rays(boxes: torch.Tensor, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance in lengths of each ray (infinite without a hit), and which box it hit (-1: none)."""
+    model, data = mujoco_model(boxes)
+    geom, distance = np.zeros(len(rays), np.int32), np.zeros(len(rays))
+    arguments = (origin.astype(float), rays.astype(float).ravel(), None, True, -1)
+    mujoco.mj_multiRay(model, data, *arguments, geom, distance, None, len(rays), 1e6)
+    return np.where(geom < 0, np.inf, distance), geom
+
+
+def contains(boxes: torch.Tensor, point: torch.Tensor) -> bool:
+    axes = matrix_from_quat(boxes[:, QUAT].double())
+    local = torch.einsum("kij,ki->kj", axes, point.double() - boxes[:, CENTER].double())
+    return bool(((local.abs() < boxes[:, HALF]).all(dim=-1) & (boxes[:, 7] > 0)).any())
+
+
+def pixel_rays() -> np.ndarray:
+    x, y = np.meshgrid(np.arange(COLUMNS) - (COLUMNS - 1) / 2, np.arange(ROWS) - (ROWS - 1) / 2)
+    return np.stack([x / FOCAL, y / FOCAL, np.ones_like(x)], axis=-1).reshape(-1, 3)
+
+
+def differs_from_a_neighbour(geom: np.ndarray) -> np.ndarray:
+    """Pixels next to one that sees another box."""
+    image = np.pad(geom.reshape(ROWS, COLUMNS), 1, mode="edge")
+    middle = image[1:-1, 1:-1]
+    others = (image[:-2, 1:-1], image[2:, 1:-1], image[1:-1, :-2], image[1:-1, 2:])
+    return np.any([middle != other for other in others], axis=0).ravel()
+
+
+def render(boxes: torch.Tensor, position: torch.Tensor, rotation: torch.Tensor, **options) -> torch.Tensor:
+    mask = options.pop("mask", torch.ones(len(boxes), dtype=torch.bool))
+    out = options.pop("out", torch.full((len(boxes), ROWS * COLUMNS), -1.0))
+    box_raycast.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out)
+    return out
+
+
+def check_depth_against_mujoco(boxes: torch.Tensor, position: torch.Tensor, rotation: torch.Tensor) -> None:
+    images = render(boxes, position, rotation).numpy()
+    edges, wrong, cameras_inside = 0, 0, 0
+    for n in range(len(boxes)):
+        if contains(boxes[n], position[n]):
+            cameras_inside += 1
+            np.testing.assert_allclose(images[n], NEAR, rtol=1e-6)
+            continue
+        rays = pixel_rays() @ rotation[n].double().numpy().T
+        distance, geom = mujoco_rays(boxes[n], position[n].numpy(), rays)
+        error = np.abs(images[n] - np.clip(distance, NEAR, FAR))
+        edge = differs_from_a_neighbour(geom)
+        assert error[~edge].max() <= 1e-4
+        edges += edge.sum()
+        wrong += (error > 1e-4).sum()
+    pixels = (len(boxes) - cameras_inside) * ROWS * COLUMNS
+    assert pixels > 0
+    assert edges < 0.3 * pixels
+    assert wrong < 1e-4 * pixels  # even at edges a pixel hardly ever sees another box than MuJoCo does
+
+
+def test_depth_is_mujocos_on_random_tiles_and_poses():
+    rng = np.random.default_rng(0)
+    num = 60
+    position = torch.tensor(rng.uniform([-1.0, -1.0, 0.1], [3.0, 1.0, 1.5], (num, 3)), dtype=torch.float32)
+    rotation = matrix_from_quat(torch.tensor(random_unit(rng, num), dtype=torch.float32))
+    check_depth_against_mujoco(random_tiles(rng, num), position, rotation)
+
+
+def test_depth_is_mujocos_on_library_tiles():
+    library = pytest.importorskip("legged_gym_ext.terrain.library")
+    from legged_gym_ext.config import TerrainConfig
+
+    boxes = library.build_library(TerrainConfig(), torch.device("cpu")).boxes
+    rng = np.random.default_rng(1)
+    num = 60
+    chosen = boxes[torch.as_tensor(rng.permutation(len(boxes))[:num])].contiguous()
+    position = torch.tensor(rng.uniform([0.0, -0.5, 1.2], [11.0, 0.5, 1.8], (num, 3)), dtype=torch.float32)
+    angles = torch.tensor(rng.uniform([-0.3, 0.4, -1.0], [0.3, 1.4, 1.0], (num, 3)), dtype=torch.float32)
+    forward, left, up = matrix_from_quat(quat_from_euler(*angles.unbind(-1))).unbind(-1)
+    check_depth_against_mujoco(chosen, position, torch.stack([-left, -up, forward], dim=-1))
+
+
+def test_only_masked_environments_are_drawn():
+    rng = np.random.default_rng(2)
+    boxes = random_tiles(rng, 6)
+    pose = torch.full((6, 3), 1.2), torch.eye(3).expand(6, 3, 3)
+    mask = torch.tensor([True, False, False, True, True, False])
+    before = torch.tensor(rng.uniform(size=(6, ROWS * COLUMNS)), dtype=torch.float32)
+    after = render(boxes, *pose, mask=mask, out=before.clone())
+    assert torch.equal(after[~mask], before[~mask])
+    assert torch.equal(after[mask], render(boxes, *pose)[mask])
+
+
+def test_a_pose_that_is_not_a_number_draws_nothing():
+    boxes = random_tiles(np.random.default_rng(3), 1)
+    image = render(boxes, torch.full((1, 3), math.nan), torch.full((1, 3, 3), math.nan))
+    torch.testing.assert_close(image, torch.full_like(image, FAR))
+
+
+def test_a_device_without_kernels_is_refused_in_one_line():
+    boxes = torch.zeros(1, MAX_BOXES, BOX_DIM, device="meta")
+    with pytest.raises(UserError, match=r"meta.*allowed: cpu"):
+        box_raycast.heights(boxes, boxes[..., :2], 0.0, boxes[..., 0])
+
+
+def test_cast_is_a_float64_slab_test():
+    rng = np.random.default_rng(4)
+    num, rays, limit = 8, 300, 2.5
+    boxes = random_tiles(rng, num)
+    origins = torch.tensor(rng.uniform([-1.0, -1.5, -0.5], [3.0, 1.5, 1.5], (num, rays, 3)), dtype=torch.float32)
+    directions = torch.tensor(rng.normal(size=(num, rays, 3)) * rng.uniform(0.2, 3.0), dtype=torch.float32)
+    directions[:, :50, :2] = 0.0  # parallel to the sides of upright boxes
+    out = torch.empty(num, rays)
+    box_raycast.cast(boxes, origins, directions, limit, out)
+
+    expected = np.full((num, rays), limit)
+    inside = 0
+    for n in range(num):
+        for row in boxes[n].double():
+            if row[7] > 0:
+                axes = matrix_from_quat(row[QUAT]).numpy()
+                origin = (origins[n].double().numpy() - row[CENTER].numpy()) @ axes
+                with np.errstate(divide="ignore"):
+                    inverse = 1.0 / (directions[n].double().numpy() @ axes)
+                bounds = np.stack([(-row[HALF].numpy() - origin) * inverse, (row[HALF].numpy() - origin) * inverse])
+                enter, leave = bounds.min(axis=0).max(axis=-1), bounds.max(axis=0).min(axis=-1)
+                hit = (leave >= np.maximum(enter, 0.0)) & (enter < limit)
+                inside += (hit & (enter < 0)).sum()
+                expected[n] = np.where(hit, np.minimum(expected[n], np.maximum(enter, 0.0)), expected[n])
+    np.testing.assert_allclose(out.numpy(), expected, atol=1e-5)
+    assert inside > 10
+    assert (expected == limit).sum() > 10
+
+
+def test_ground_height_is_mujocos_vertical_ray():
+    rng = np.random.default_rng(5)
+    boxes = random_tiles(rng, 10)
+    points = torch.tensor(rng.uniform([-3.5, -2.5], [6.0, 2.5], (10, 200, 2)), dtype=torch.float32)
+    found = ground_height(boxes, points, missing=-7.0).numpy()
+    holes = 0
+    for n in range(10):
+        model, data = mujoco_model(boxes[n])
+        geom = np.zeros(1, np.int32)
+        for p in range(200):
+            start = np.array([*points[n, p].double().numpy(), 20.0])
+            distance = mujoco.mj_ray(model, data, start, np.array([0.0, 0.0, -1.0]), None, True, -1, geom)
+            expected = 20.0 - distance if distance >= 0 else -7.0
+            holes += distance < 0
+            assert found[n, p] == pytest.approx(expected, abs=1e-5)
+    assert 100 < holes < 1000
+
+
+def test_ground_has_no_seam_between_boxes_that_touch():
+    boxes = tile(box((-1.0, 0.0, -0.5), (1.0, 2.0, 0.5)), box((1.0, 0.0, -0.5), (1.0, 2.0, 0.5)))
+    points = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [2.0, -2.0]]])
+    assert ground_height(boxes, points).tolist() == [[0.0, 0.0, 0.0]]
+
+
+# ---- Depth camera
+
+
+def camera_images(config: CameraConfig, boxes: torch.Tensor, root_pos: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Depths (m) right after a reset of upright robots at ``root_pos``, (num_envs, rows, columns)."""
+    num = len(boxes)
+    camera = DepthCamera(config, num, "cpu")
+    state = camera.initial_state()
+    generator = torch.Generator().manual_seed(seed)
+    everyone = torch.ones(num, dtype=torch.bool)
+    camera.reset(state, everyone, generator)
+    upright = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
+    camera.update(state, everyone, everyone, root_pos, upright, boxes, generator)
+    return metres(config, state.image).view(num, *config.resolution)
+
+
+def metres(config: CameraConfig, image: torch.Tensor) -> torch.Tensor:
+    return (image + 0.5) * (config.far - config.near) + config.near
+
+
+def wall(distance: float, num: int = 1) -> torch.Tensor:
+    return tile(box((distance + 1.0, 0.0, 0.0), (1.0, 20.0, 20.0)), num=num)
+
+
+def test_depth_is_along_the_optical_axis():
+    image = camera_images(FORWARD, wall(2.0), torch.zeros(1, 3))
+    torch.testing.assert_close(image, torch.full_like(image, 2.0), atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("center", "rows", "columns"),
+    [
+        ((1.0, 0.3, 0.0), "middle", "low"),
+        ((1.0, -0.3, 0.0), "middle", "high"),
+        ((1.0, 0.0, 0.3), "low", "middle"),
+        ((1.0, 0.0, -0.3), "high", "middle"),
+    ],
+)
+def test_left_is_a_low_column_and_up_a_low_row(center, rows, columns):
+    image = camera_images(FORWARD, tile(box(center, (0.05, 0.05, 0.05))), torch.zeros(1, 3))[0]
+    seen = (image < FORWARD.far).nonzero()
+    assert len(seen) > 4
+    for index, where in zip(seen.T, (rows, columns), strict=True):
+        low, high = {"low": (0, 31), "middle": (24, 39), "high": (32, 63)}[where]
+        assert low <= index.min()
+        assert index.max() <= high
+
+
+def test_a_row_and_a_column_of_pixels_span_the_configured_field_of_view():
+    config = replace(FORWARD, resolution=[20, 40], horizontal_fov_degrees=90.0)
+    # From 1 m, 90 degrees see 2 m of a wall's width in 40 pixels, so half of it in height in 20 square pixels.
+    for half, axis in ((1.0, 1), (0.5, 2)):
+        for scale, seen in ((0.98, 1), (0.92, 0)):
+            sides = [0.1, 9.0, 9.0]
+            sides[axis] = half * scale
+            image = camera_images(config, tile(box((1.1, 0.0, 0.0), sides)), torch.zeros(1, 3))[0]
+            outermost = image[[0, -1]] if axis == 2 else image[:, [0, -1]]
+            assert bool((outermost < config.far).all()) == bool(seen)
+            assert bool((outermost < config.far).any()) == bool(seen)
+
+
+def test_the_default_camera_looks_at_the_ground_from_0_3_to_2_5_m_ahead():
+    config = replace(CLEAN)
+    ground = box((0.0, 0.0, -0.5), (9.0, 9.0, 0.5))
+    bars = [box((x, 0.0, 0.0), (0.02, 9.0, 0.002)) for x in (0.30, 2.50, 0.20, 2.70)]
+    boxes = torch.cat([tile(ground), *[tile(ground, bar) for bar in bars]])
+    flat, *barred = camera_images(config, boxes, torch.tensor([[0.0, 0.0, 1.0]]).expand(5, 3))
+    assert flat.max() < config.far
+    assert flat.min() > config.near
+    rows = [(image != flat).any(dim=1).nonzero().flatten().tolist() for image in barred]
+    assert rows[0]
+    assert set(rows[0]) <= {60, 61, 62, 63}
+    assert 63 in rows[0]
+    assert rows[1]
+    assert set(rows[1]) <= {0, 1, 2}
+    assert not rows[2]
+    assert not rows[3]
+
+
+def test_the_camera_is_carried_by_the_base_as_mujoco_carries_a_site():
+    rng = np.random.default_rng(6)
+    num = 10
+    config = replace(CLEAN, resolution=[ROWS, COLUMNS], position=[0.2, -0.1, 0.3], pitch_degrees=35.0)
+    boxes = random_tiles(rng, num)
+    root_pos = torch.tensor(rng.uniform([-1.0, -1.0, 1.3], [3.0, 1.0, 1.6], (num, 3)), dtype=torch.float32)
+    root_quat = torch.tensor(random_unit(rng, num), dtype=torch.float32)
+    camera = DepthCamera(config, num, "cpu")
+    state, everyone = camera.initial_state(), torch.ones(num, dtype=torch.bool)
+    camera.update(state, everyone, everyone, root_pos, root_quat, boxes, torch.Generator())
+    images = metres(config, state.image).numpy()
+
+    pitch = math.radians(config.pitch_degrees)
+    spec = mujoco.MjSpec()
+    for n in range(num):
+        body = spec.worldbody.add_body(pos=root_pos[n].double().numpy(), quat=root_quat[n].double().numpy())
+        body.add_site(pos=config.position, quat=[math.cos(pitch / 2), 0.0, math.sin(pitch / 2), 0.0])
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+
+    right, down, along = pixel_rays().T
+    to_pixels = FOCAL * 2 * math.tan(math.radians(config.horizontal_fov_degrees) / 2) / COLUMNS
+    rays = np.stack([along, -right * to_pixels, -down * to_pixels], axis=-1)  # x forward, y left, z up
+    for n in range(num):
+        distance, geom = mujoco_rays(boxes[n], data.site_xpos[n], rays @ data.site_xmat[n].reshape(3, 3).T)
+        error = np.abs(images[n] - np.clip(distance, config.near, config.far))
+        assert (
+            contains(boxes[n], torch.tensor(data.site_xpos[n])) or error[~differs_from_a_neighbour(geom)].max() < 1e-4
+        )
+    assert images.std() > 0.3
+
+
+def test_rate_latency_and_freshness_follow_a_list_of_frames():
+    num, steps, distance = 5, 60, 2.5
+    config = replace(FORWARD, resolution=[2, 3], update_interval=4, latency=2)
+    camera, generator = DepthCamera(config, num, "cpu"), torch.Generator().manual_seed(0)
+    state, boxes = camera.initial_state(), wall(distance, num)
+    quat = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
+    episode_length = torch.arange(num)
+    history: list[list[float]] = []
+    for step in range(steps):
+        reset = torch.ones(num, dtype=torch.bool) if step == 0 else torch.rand(num, generator=generator) < 0.1
+        episode_length = torch.where(reset & (step > 0), 0, episode_length)
+        root_pos = torch.tensor([[0.03 * step + 0.1 * n, 0.0, 0.0] for n in range(num)])
+        camera.update(state, camera.due(episode_length), reset, root_pos, quat, boxes, generator)
+        for n in range(num):
+            seen = distance - float(root_pos[n, 0])
+            if reset[n]:
+                history[n : n + 1] = [[seen] * 3]
+            elif episode_length[n] % 4 == 0:
+                history[n] = [seen, *history[n][:2]]
+            expected = torch.full((6,), max(history[n][2], config.near))
+            torch.testing.assert_close(metres(config, state.image[n]), expected, atol=1e-5, rtol=0.0)
+        episode_length = episode_length + 1
+
+
+@pytest.mark.parametrize("depth", [0.7, 1.5])
+def test_noise_grows_with_the_square_of_the_depth(depth):
+    config = replace(FORWARD, depth_noise=0.02)
+    error = camera_images(config, wall(depth, 20), torch.zeros(20, 3)).view(20, -1) - depth
+    sigma = 0.02 * depth**2
+    assert error.std().item() == pytest.approx(sigma, rel=0.02)
+    assert abs(error.mean().item()) < 4 * sigma / math.sqrt(error.numel())
+    inner = (error.abs() < sigma).float().mean().item()
+    assert inner == pytest.approx(0.683, abs=0.02)  # of a normal distribution
+    correlations = torch.corrcoef(error) - torch.eye(20)
+    assert correlations.abs().max() < 5 / math.sqrt(error.shape[1])
+    between_pixels = (error[:, 1:] * error[:, :-1]).mean() / sigma**2
+    assert abs(between_pixels) < 4 / math.sqrt(error.numel())
+
+
+def test_noise_stays_within_near_and_far_and_spares_what_is_not_there():
+    config = replace(FORWARD, depth_noise=0.5)
+    image = camera_images(config, wall(1.5), torch.zeros(1, 3))
+    assert image.min() >= config.near - 1e-5
+    assert image.max() <= config.far + 1e-5
+    nothing = camera_images(config, tile(), torch.zeros(1, 3))
+    torch.testing.assert_close(nothing, torch.full_like(nothing, config.far))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])
+def test_dropout_is_the_share_of_pixels_that_read_far(share):
+    config = replace(FORWARD, dropout=share)
+    image = camera_images(config, wall(1.0, 20), torch.zeros(20, 3))
+    lost = image > 2.9
+    deviation = math.sqrt(share * (1 - share) / image.numel())
+    assert lost.float().mean().item() == pytest.approx(share, abs=4 * deviation + 1e-9)
+    torch.testing.assert_close(image[~lost], torch.full_like(image[~lost], 1.0), atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(image[lost], torch.full_like(image[lost], 3.0), atol=1e-5, rtol=0.0)
+
+
+def test_randomness_comes_from_the_generator_and_not_from_the_masks():
+    num = 4
+    config = CameraConfig(latency=1)
+    boxes, root_pos = wall(1.0, num), torch.tensor([[0.0, 0.0, 1.0]]).expand(num, 3)
+    quat = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
+    camera = DepthCamera(config, num, "cpu")
+
+    def run(masks: torch.Tensor, seed: int) -> CameraState:
+        state, generator = camera.initial_state(), torch.Generator().manual_seed(seed)
+        for mask in masks:
+            camera.reset(state, mask, generator)
+            camera.update(state, mask, mask, root_pos, quat, boxes, generator)
+        return state
+
+    everyone = torch.ones(3, num, dtype=torch.bool)
+    some = everyone.clone()
+    some[:, 1:] = torch.tensor([[True, False, False], [False, True, False], [False, False, True]])
+    first, again, masked, other = run(everyone, 1), run(everyone, 1), run(some, 1), run(everyone, 2)
+    assert torch.equal(first.frames, again.frames)
+    assert torch.equal(first.mount_quat, again.mount_quat)
+    assert torch.equal(first.frames[:, 0], masked.frames[:, 0])  # whatever the others' masks were
+    assert torch.equal(first.frames[:, 3], masked.frames[:, 3])  # only the last draw counts
+    assert not torch.equal(first.frames[:, 1], masked.frames[:, 1])
+    assert not torch.equal(first.frames, other.frames)
+
+
+def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
+    num = 500
+    config = CameraConfig(position_noise=0.02, rotation_noise_degrees=3.0)
+    camera = DepthCamera(config, num, "cpu")
+    state, nominal = camera.initial_state(), camera.initial_state()
+    mask = torch.arange(num) % 2 == 0
+    camera.reset(state, mask, torch.Generator().manual_seed(0))
+    assert torch.equal(state.mount_pos[~mask], nominal.mount_pos[~mask])
+    assert torch.equal(state.mount_quat[~mask], nominal.mount_quat[~mask])
+    offset = (state.mount_pos - nominal.mount_pos)[mask]
+    assert 0.019 < offset.abs().max() <= 0.02 + 1e-6
+    torch.testing.assert_close(offset.std(dim=0), torch.full((3,), 0.02 / math.sqrt(3)), rtol=0.1, atol=0.0)
+    cosine = (state.mount_quat * nominal.mount_quat).sum(dim=-1)[mask].abs().clamp(max=1.0)
+    angle = torch.rad2deg(2 * torch.acos(cosine.double()))
+    assert 3.0 < angle.max() < 3.1 * math.sqrt(3)  # three axes of up to 3 degrees each
+    torch.testing.assert_close(state.mount_quat.norm(dim=-1), torch.ones(num))
+
+
+# ---- Height scan
+
+
+def test_the_scan_turns_with_the_heading_and_stays_level():
+    rng = np.random.default_rng(7)
+    num, config = 6, HeightScanConfig(clip=0.4)
+    boxes = random_tiles(rng, num)
+    root_pos = torch.tensor(rng.uniform([0.0, -0.5, 0.8], [2.0, 0.5, 1.4], (num, 3)), dtype=torch.float32)
+    yaw = torch.tensor(rng.uniform(-3.0, 3.0, num), dtype=torch.float32)
+    tilt = torch.tensor(rng.uniform(-0.4, 0.4, (2, num)), dtype=torch.float32)
+    scan = HeightScan(config, 0.9, "cpu").scan(boxes, root_pos, quat_from_euler(tilt[0], tilt[1], yaw))
+
+    xs = np.linspace(config.x[0], config.x[1], config.shape[0])
+    ys = np.linspace(config.y[0], config.y[1], config.shape[1])
+    down = np.array([0.0, 0.0, -1.0])
+    differing = clipped = 0
+    for n in range(num):
+        model, data = mujoco_model(boxes[n])
+        c, s = math.cos(yaw[n]), math.sin(yaw[n])
+        for i, x in enumerate(xs):
+            for j, y in enumerate(ys):
+                start = root_pos[n].double().numpy() + np.array([x * c - y * s, x * s + y * c, 20.0])
+                distance = mujoco.mj_ray(model, data, start, down, None, True, -1, np.zeros(1, np.int32))
+                below = distance - 20.0 - 0.9 if distance >= 0 else math.inf
+                expected = min(max(below, -0.4), 0.4)
+                clipped += abs(below) > 0.4
+                differing += abs(scan[n, i * len(ys) + j].item() - expected) > 1e-5
+    assert differing <= 0.002 * scan.numel()  # points on a vertical face may fall to either side of it
+    assert clipped > 10
+    assert (scan.abs() < 0.39).sum() > 100
