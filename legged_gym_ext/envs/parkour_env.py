@@ -118,10 +118,18 @@ class ParkourEnv(VecEnv):
 
     def reset(self) -> TensorDict:
         """Start fresh episodes everywhere, at the curriculum's starting levels."""
+        config = self.config
+        level = first_level(self._uniform(0, 1), config.terrain.levels, config.curriculum)
+        return self.place(self.library.assign_kinds(self.num_envs), level)
+
+    def place(self, kind: Tensor, level: Tensor) -> TensorDict:
+        """Start fresh episodes everywhere, on tiles of the given kinds and levels, both (num_envs,) long.
+
+        Kinds are numbered as in the library. The curriculum changes the levels from there, where it is enabled.
+        """
         every = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        config, state = self.config, self.state
-        state.terrain_kind.copy_(self.library.assign_kinds(self.num_envs))
-        state.terrain_level.copy_(first_level(self._uniform(0, 1), config.terrain.levels, config.curriculum))
+        self.state.terrain_kind.copy_(kind)
+        self.state.terrain_level.copy_(level)
         self._reset(every, change_level=False)
         self._observe(every)
         return self._observations

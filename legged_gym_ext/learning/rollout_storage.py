@@ -1,0 +1,98 @@
+"""rsl_rl's rollout storage with every camera frame stored, and given to the teacher, once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Any
+
+import torch
+from rsl_rl.storage import RolloutStorage
+from tensordict import TensorDict
+from torch import Tensor
+
+from legged_gym_ext.learning.frames import FramePool
+from legged_gym_ext.models.actor import DEPTH, NEW_FRAME
+from legged_gym_ext.models.teacher import FRAMES, Frames
+
+
+class ParkourRolloutStorage(RolloutStorage):
+    """Keeps the observation groups that PPO's models read, and of the depth images only new ones.
+
+    Mini-batches are random, but samples that saw the same frame stay together, so that the teacher's wide first layer
+    runs once per frame rather than once per sample. They are gathered once per update: every
+    epoch uses the same ones, as rsl_rl's do.
+
+    Args:
+        num_envs: Environments.
+        num_steps: Steps of a rollout.
+        obs: Observations by group, each (num_envs, size).
+        groups: The groups that the models read.
+        num_actions: Size of an action.
+        device: Where to store.
+        image_dtype: Of the stored depth images.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        num_steps: int,
+        obs: TensorDict,
+        groups: Iterable[str],
+        num_actions: int,
+        device: str,
+        image_dtype: torch.dtype,
+    ) -> None:
+        groups = set(groups)
+        self.groups = sorted(groups - {DEPTH})
+        super().__init__("rl", num_envs, num_steps, obs.select(*self.groups), [num_actions], device)
+        self.frames: FramePool | None = None
+        if DEPTH in groups:
+            self.frames = FramePool(num_steps, num_envs, obs[DEPTH].shape[-1], image_dtype, device)
+
+    def add_transition(self, transition: RolloutStorage.Transition) -> None:
+        """Add one transition at the current step."""
+        obs = transition.observations
+        assert obs is not None
+        if self.frames is not None:
+            self.frames.add(self.step, obs[DEPTH], obs[NEW_FRAME].squeeze(-1) > 0)
+        transition.observations = obs.select(*self.groups)
+        super().add_transition(transition)
+
+    def mini_batch_generator(
+        self, num_mini_batches: int, num_epochs: int = 8
+    ) -> Generator[RolloutStorage.Batch, None, None]:
+        """Yield the shuffled mini-batches, in each epoch the same ones."""
+        order = self._shuffled()
+        size = len(order) // num_mini_batches
+        batches = [self._gather(order[i * size : (i + 1) * size]) for i in range(num_mini_batches)]
+        for _ in range(num_epochs):
+            for batch in batches:
+                yield RolloutStorage.Batch(**batch)
+
+    def _shuffled(self) -> Tensor:
+        """Return the samples' flat indices in random order, those of one frame side by side."""
+        if self.frames is None:
+            return torch.randperm(self.num_envs * self.num_transitions_per_env, device=self.device)
+        place = torch.randperm(self.frames.count, device=self.device)
+        return torch.argsort(place[self.frames.index.flatten()], stable=True)
+
+    def _gather(self, samples: Tensor) -> dict[str, Any]:
+        """Return the fields of the mini-batch that consists of the ``samples``."""
+
+        def take(tensor: Tensor) -> Tensor:
+            return tensor.flatten(0, 1).index_select(0, samples)
+
+        assert self.distribution_params is not None
+        obs = TensorDict({key: take(self.observations[key]) for key in self.groups}, batch_size=[len(samples)])
+        if self.frames is not None:
+            seen, index = torch.unique_consecutive(take(self.frames.index), return_inverse=True)
+            obs.set_non_tensor(FRAMES, Frames(self.frames.images.index_select(0, seen), index))
+        return {
+            "observations": obs,
+            "actions": take(self.actions),
+            "values": take(self.values),
+            "advantages": take(self.advantages),
+            "returns": take(self.returns),
+            "old_actions_log_prob": take(self.actions_log_prob),
+            "old_distribution_params": tuple(take(p) for p in self.distribution_params),
+        }

@@ -1,0 +1,72 @@
+"""How the episodes of one lane go."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MEASURES = ("return", "episode_length", "success_rate", "progress")
+
+
+class EpisodeStatistics:
+    """Means over environments of each one's last finished episode.
+
+    That weighs all environments alike, where the mean of the last hundred episodes to finish favours short ones, and
+    it needs nothing from the host while steps are added.
+
+    Args:
+        num_envs: Environments.
+        device: Of the tensors.
+    """
+
+    def __init__(self, num_envs: int, device: torch.device | str) -> None:
+        self.running = torch.zeros(2, num_envs, device=device)
+        """Return and length of the episodes under way."""
+        self.last = torch.zeros(len(MEASURES), num_envs, device=device)
+        """The measures of each environment's last finished episode."""
+        self.finished = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        """Whether an environment has finished one."""
+        self.level = torch.zeros(num_envs, device=device)
+        """Terrain level of each environment."""
+        self._log: dict[str, tuple[Tensor, int]] = {}
+
+    def add(self, rewards: Tensor, dones: Tensor, extras: dict) -> None:
+        """Add a step of all environments: rewards and dones (num_envs,), and the environment's extras."""
+        done = dones.bool()
+        self.running[0] += rewards
+        self.running[1] += 1
+        episode = torch.stack(
+            [*self.running, extras["success"].to(self.running).flatten(), extras["progress"].to(self.running).flatten()]
+        )
+        self.last = torch.where(done, episode, self.last)
+        self.finished = self.finished | done
+        self.running = torch.where(done, 0.0, self.running)
+        self.level = extras["terrain_level"].to(self.running)
+        for key, value in extras.get("log", {}).items():
+            total, count = self._log.get(key, (0.0, 0))
+            self._log[key] = (total + torch.as_tensor(value, device=self.running.device).float().mean(), count + 1)
+
+    def summary(self) -> dict[str, float]:
+        """Return the means by name; those of episodes only once one is finished."""
+        result = {"terrain_level": self.level.mean().item()}
+        finished = self.finished.sum()
+        if finished > 0:
+            means = torch.where(self.finished, self.last, 0.0).sum(dim=1) / finished
+            result |= dict(zip(MEASURES, means.tolist(), strict=True))
+        return result
+
+    def pop_log(self) -> dict[str, float]:
+        """Return the means of the environment's own log since the last call, by name."""
+        keys = list(self._log)
+        means = torch.stack([total / count for total, count in self._log.values()]).tolist() if keys else []
+        self._log = {}
+        return dict(zip(keys, means, strict=True))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of all that the next summary depends on."""
+        return {name: getattr(self, name).clone() for name in ("running", "last", "finished", "level")}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        for name, value in state.items():
+            setattr(self, name, value.to(self.running.device, copy=True))

@@ -1,0 +1,211 @@
+"""The student: depth encoder and actor, and how the actor is made from the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from rsl_rl.modules import HiddenState
+from rsl_rl.utils import unpad_trajectories
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from legged_gym_ext.errors import unknown
+from legged_gym_ext.models.actor import NEW_FRAME, FlatInput, ParkourActor
+from legged_gym_ext.models.depth_encoder import DepthEncoder
+from legged_gym_ext.models.teacher import plain_mlp
+
+
+class Student(ParkourActor):
+    """Policy on proprioception and a 32-D depth latent (75 -> 512 -> 256 -> 128 -> 10 by default), recurrent.
+
+    Args:
+        obs: Observations by group, each (num_envs, size).
+        obs_groups: Observation sets; this actor's is ``[proprio, depth, *others]``.
+        obs_set: Name of the set.
+        output_dim: Number of actions.
+        image_shape: Rows and columns of the depth image.
+        latent_dim: Size of the depth latent.
+        fusion_hidden: Width of the encoder's fusion MLP.
+        gru_hidden: Width of the encoder's GRU.
+        mlp: The remaining arguments of rsl_rl's MLPModel.
+    """
+
+    is_recurrent = True
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        obs_set: str,
+        output_dim: int,
+        image_shape: Sequence[int] = (64, 64),
+        latent_dim: int = 32,
+        fusion_hidden: int = 128,
+        gru_hidden: int = 512,
+        **mlp: Any,
+    ) -> None:
+        super().__init__(obs, obs_groups, obs_set, output_dim, terrain_dim=latent_dim, **mlp)
+        self.encoder = DepthEncoder(self.num_proprio, image_shape, latent_dim, fusion_hidden, gru_hidden)
+
+    def get_latent(self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None) -> Tensor:
+        """Return the actor's input ``cat[proprio, depth latent, others]`` (batch, ...).
+
+        Without ``masks`` this is one step from the encoder's own state. With them, ``obs`` (steps, trajectories, ...)
+        are rsl_rl's padded trajectories that begin at ``hidden_state``.
+        """
+        vectors, depth = self.vectors(obs), obs[self.terrain_group]
+        proprio = vectors[..., : self.num_proprio]
+        if masks is None:
+            new_frame = obs[NEW_FRAME].squeeze(-1) > 0 if NEW_FRAME in obs.keys() else None  # noqa: SIM118
+            return self.join(vectors, self.encoder(depth, proprio, new_frame))
+        assert isinstance(hidden_state, Tensor)
+        features = self.encoder.encode_image(depth.flatten(0, 1)).unflatten(0, depth.shape[:2])
+        latent, _ = self.encoder.forward_sequence(features, proprio, hidden_state)
+        return self.join(unpad_trajectories(vectors, masks), unpad_trajectories(latent, masks))  # type: ignore
+
+    def forward_sequence(
+        self, obs: TensorDict, images: Tensor, index: Tensor, hidden: Tensor, dones: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run over a stored sequence, encoding each camera frame once.
+
+        Args:
+            obs: Proprioception and other observations by group, (steps, batch, ...).
+            images: Camera frames (frames, pixels).
+            index: Which of the frames each step saw, (steps, batch).
+            hidden: The GRU's hidden state before the first step, (1, batch, gru_hidden).
+            dones: Whether an episode ended with the step, (steps, batch).
+
+        Returns:
+            Actions (steps, batch, num_actions), depth latents (steps, batch, latent_dim) and the hidden state to go on
+            from.
+        """
+        vectors = self.vectors(obs)
+        features = self.encoder.encode_image(images).index_select(0, index.flatten()).unflatten(0, index.shape)
+        latent, hidden = self.encoder.forward_sequence(features, vectors[..., : self.num_proprio], hidden, dones)
+        return self.mlp(self.join(vectors, latent.to(vectors.dtype))), latent, hidden
+
+    def reset(self, dones: Tensor | None = None, hidden_state: HiddenState = None) -> None:
+        """Zero the memory where ``dones`` (batch,); without it, replace all of the memory by ``hidden_state``."""
+        self.encoder.reset(dones)
+        if dones is None and hidden_state is not None:
+            assert isinstance(hidden_state, Tensor)
+            self.encoder.hidden_state = hidden_state
+
+    def get_hidden_state(self) -> HiddenState:
+        """Return the GRU's hidden state (1, batch, gru_hidden), None before the first step."""
+        return self.encoder.hidden_state
+
+    def detach_hidden_state(self, dones: Tensor | None = None) -> None:
+        """Cut the memory from the graph that made it."""
+        self.encoder.detach_hidden_states()
+
+    def init_from_teacher(self, teacher: ParkourActor, how: str) -> None:
+        """Give the actor the teacher's weights as :func:`create_depth_actor_from_teacher` says, and its statistics."""
+        actor = create_depth_actor_from_teacher(teacher, self.terrain_dim, how)
+        self.mlp.load_state_dict(actor.state_dict())
+        if self.obs_normalization:
+            self.obs_normalizer.load_state_dict(teacher.obs_normalizer.state_dict())
+
+    def as_jit(self) -> nn.Module:
+        """Return a TorchScript-friendly module for one robot, with its memory inside and ``reset()``."""
+        return _JitStudent(self)
+
+    def as_onnx(self, verbose: bool = False) -> nn.Module:
+        """Return a module for ONNX export whose memory goes in and out."""
+        return _OnnxStudent(self)
+
+
+def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how: str = "columns") -> nn.Sequential:
+    """Make the student's actor from the teacher's: the same MLP with the terrain's input ``latent_dim`` wide.
+
+    Args:
+        teacher: A teacher; one whose terrain input is ``latent_dim`` wide already is copied whole.
+        latent_dim: Size of the depth latent.
+        how: ``columns``: hidden layers and the first layer's columns for proprioception and other observations are
+            copied, and the latent's are newly initialized. ``spec``: the first layer keeps its first columns, whatever
+            they read, which for a depth teacher are weights of pixels where the latent is. ``none``: all new.
+
+    Returns:
+        The MLP, ``cat[proprio, latent, others]`` to actions.
+    """
+    if how not in ("columns", "spec", "none"):
+        raise unknown("student.init_from_teacher", how, ("columns", "spec", "none"))
+    actor = plain_mlp(teacher)
+    old = actor[0]
+    assert isinstance(old, nn.Linear)
+    new = nn.Linear(teacher.obs_dim + latent_dim, old.out_features).to(old.weight.device)
+    if how == "none":
+        for layer in actor:
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+    elif how == "spec" or teacher.terrain_dim == latent_dim:
+        new.load_state_dict({"weight": old.weight[:, : new.in_features], "bias": old.bias})
+    else:
+        terrain = teacher.terrain_columns
+        latent = new.weight[:, terrain.start : terrain.start + latent_dim]
+        weight = torch.cat([old.weight[:, : terrain.start], latent, old.weight[:, terrain.stop :]], dim=1)
+        new.load_state_dict({"weight": weight, "bias": old.bias})
+    actor[0] = new
+    return actor
+
+
+class _ExportedStudent(nn.Module):
+    """A student without training code: one step from and to an explicit hidden state."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        encoder = student.encoder
+        rows, columns = encoder.image_shape
+        self.num_proprio = student.num_proprio
+        self.rows, self.columns = rows, columns
+        self.input = FlatInput(student.num_proprio, rows * columns, student.obs_dim - student.num_proprio)
+        self.obs_normalizer = deepcopy(student.obs_normalizer)
+        self.cnn = deepcopy(encoder.cnn)
+        self.fusion = deepcopy(encoder.fusion)
+        self.gru = deepcopy(encoder.gru)
+        self.output = deepcopy(encoder.output)
+        self.mlp = plain_mlp(student)
+
+    def forward(self, obs: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, depth = self.input(obs)
+        vectors = self.obs_normalizer(vectors)
+        proprio, others = vectors[:, : self.num_proprio], vectors[:, self.num_proprio :]
+        feature = self.cnn(depth.reshape(-1, 1, self.rows, self.columns))
+        fused = self.fusion(torch.cat([feature, proprio], dim=-1))
+        outputs, h_out = self.gru(fused.unsqueeze(1), h_in)
+        latent = self.output(outputs.squeeze(1))
+        return self.mlp(torch.cat([proprio, latent, others], dim=-1)), h_out
+
+
+class _JitStudent(nn.Module):
+    """Exportable student for TorchScript: ``cat[proprio, depth, others]`` (1, ...) to actions (1, num_actions)."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.step = _ExportedStudent(student)
+        self.register_buffer("hidden_state", torch.zeros(1, 1, student.encoder.gru.hidden_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        actions, hidden = self.step(x, self.hidden_state)
+        self.hidden_state[:] = hidden  # type: ignore
+        return actions
+
+    @torch.jit.export
+    def reset(self) -> None:
+        """Forget the past episode."""
+        self.hidden_state[:] = 0.0  # type: ignore
+
+
+class _OnnxStudent(_ExportedStudent):
+    """Exportable student for ONNX, with the input and output names of rsl_rl's recurrent models."""
+
+    is_recurrent = True
+    input_names = ["obs", "h_in"]
+    output_names = ["actions", "h_out"]
+
+    def get_dummy_inputs(self) -> tuple[Tensor, Tensor]:
+        """Return inputs to trace the module with."""
+        return torch.zeros(1, sum(self.input.sizes)), torch.zeros(1, 1, self.gru.hidden_size)

@@ -1,0 +1,193 @@
+"""The two teachers: one that sees the depth image, one that sees a height scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from rsl_rl.models import MLPModel
+from rsl_rl.modules import MLP, HiddenState
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from legged_gym_ext.models.actor import FlatInput, ParkourActor
+
+FRAMES = "frames"
+"""Key of the non-tensor observation that holds :class:`Frames` in a mini-batch."""
+
+
+class Frames(NamedTuple):
+    """Images that several samples share."""
+
+    images: Tensor
+    """(number of images, pixels)."""
+    index: Tensor | None
+    """Which image each sample saw, (batch,); None = sample i saw image i."""
+
+
+class _Input(NamedTuple):
+    """Input of an :class:`ImageLinear`."""
+
+    vectors: Tensor
+    frames: Frames
+
+
+class ImageLinear(nn.Linear):
+    """A linear layer over ``cat[proprio, image, others]`` that multiplies each image once, however many samples saw it.
+
+    With a 4096-pixel image that comes every fifth step this layer is most of PPO's cost. It makes the image's columns,
+    and nothing else, a matrix product of their own, in bfloat16 if so told. As the same arithmetic serves the rollout
+    and the update, the probability ratio stays exact, which autocast in the update alone would spoil.
+    """
+
+    def __init__(self, linear: nn.Linear, image_columns: slice, dtype: torch.dtype) -> None:
+        super().__init__(1, 1, device="meta")
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        self.image_columns = image_columns
+        self.dtype = dtype
+
+    def forward(self, input: _Input) -> Tensor:
+        """Return (batch, out_features) for vectors ``cat[proprio, others]`` (batch, ...) and the frames they saw."""
+        vectors, (images, index) = input
+        start, stop = self.image_columns.start, self.image_columns.stop
+        parts = self.weight.split([start, stop - start, self.in_features - stop], dim=1)  # slices: slow backward
+        seen = F.linear(images.to(self.dtype), parts[1].to(self.dtype)).to(vectors.dtype)
+        if index is not None:
+            seen = F.embedding(index, seen)  # seen[index] with a backward five times as fast
+        return F.linear(vectors, torch.cat([parts[0], parts[2]], dim=1), self.bias) + seen
+
+
+class DepthTeacher(ParkourActor):
+    """Teacher on proprioception and the flattened depth image (4139 -> 512 -> 256 -> 128 -> 10 by default).
+
+    Args:
+        obs: Observations by group, each (num_envs, size).
+        obs_groups: Observation sets; this actor's is ``[proprio, depth, *others]``.
+        obs_set: Name of the set.
+        output_dim: Number of actions.
+        mixed_precision: Multiply the image in bfloat16.
+        mlp: The remaining arguments of rsl_rl's MLPModel.
+    """
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        obs_set: str,
+        output_dim: int,
+        mixed_precision: bool = False,
+        **mlp: Any,
+    ) -> None:
+        pixels = obs[obs_groups[obs_set][1]].shape[-1]
+        super().__init__(obs, obs_groups, obs_set, output_dim, terrain_dim=pixels, **mlp)
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        self.mlp[0] = ImageLinear(first, self.terrain_columns, torch.bfloat16 if mixed_precision else torch.float32)
+
+    def get_latent(  # type: ignore[override]  # the first layer takes the input in two parts
+        self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None
+    ) -> _Input:
+        """Return the first layer's input, with the depth images as they are or each of them once (``frames``)."""
+        frames = obs[FRAMES] if FRAMES in obs.keys() else Frames(obs[self.terrain_group], None)  # noqa: SIM118
+        return _Input(self.vectors(obs), frames)
+
+    def as_jit(self) -> nn.Module:
+        """Return a TorchScript-friendly module: ``cat[proprio, depth, others]`` (batch, ...) to actions."""
+        return ExportedTeacher(self, nn.Identity(), self.terrain_dim)
+
+    def as_onnx(self, verbose: bool = False) -> nn.Module:
+        """Return a module for ONNX export, from the same input."""
+        return self.as_jit()
+
+
+class ScandotsTeacher(ParkourActor):
+    """Teacher on proprioception and the latent of a height scan, whose MLP has the shape of the student's.
+
+    Args:
+        obs: Observations by group, each (num_envs, size).
+        obs_groups: Observation sets; this actor's is ``[proprio, scan, *others]``.
+        obs_set: Name of the set.
+        output_dim: Number of actions.
+        latent_dim: Size of the scan's latent.
+        scan_encoder_dims: Hidden layers of the scan encoder, which ends in a Tanh as the depth encoder does.
+        activation: Activation of the MLP and of the scan encoder.
+        mlp: The remaining arguments of rsl_rl's MLPModel.
+    """
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        obs_set: str,
+        output_dim: int,
+        latent_dim: int = 32,
+        scan_encoder_dims: Sequence[int] = (128, 64),
+        activation: str = "elu",
+        **mlp: Any,
+    ) -> None:
+        super().__init__(obs, obs_groups, obs_set, output_dim, terrain_dim=latent_dim, activation=activation, **mlp)
+        self.scan_size = obs[self.terrain_group].shape[-1]
+        self.scan_encoder = MLP(self.scan_size, latent_dim, list(scan_encoder_dims), activation, last_activation="tanh")
+
+    def scan_latent(self, obs: TensorDict) -> Tensor:
+        """Return the scan's latent (batch, latent_dim), which the student's depth latent may follow."""
+        return self.scan_encoder(obs[self.terrain_group])
+
+    def get_latent(self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None) -> Tensor:
+        """Return the MLP's input ``cat[proprio, scan latent, others]`` (batch, ...)."""
+        return self.join(self.vectors(obs), self.scan_latent(obs))
+
+    def as_jit(self) -> nn.Module:
+        """Return a TorchScript-friendly module: ``cat[proprio, scan, others]`` (batch, ...) to actions."""
+        return ExportedTeacher(self, self.scan_encoder, self.scan_size)
+
+    def as_onnx(self, verbose: bool = False) -> nn.Module:
+        """Return a module for ONNX export, from the same input."""
+        return self.as_jit()
+
+
+class ExportedTeacher(nn.Module):
+    """A teacher without training code: ``cat[proprio, depth or scan, others]`` (batch, ...) to mean actions."""
+
+    is_recurrent = False
+    input_names = ["obs"]
+    output_names = ["actions"]
+
+    def __init__(self, teacher: ParkourActor, terrain_encoder: nn.Module, terrain_size: int) -> None:
+        super().__init__()
+        self.input = FlatInput(teacher.num_proprio, terrain_size, teacher.obs_dim - teacher.num_proprio)
+        self.num_proprio = teacher.num_proprio
+        self.obs_normalizer = deepcopy(teacher.obs_normalizer)
+        self.terrain_encoder = deepcopy(terrain_encoder)
+        self.mlp = plain_mlp(teacher)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the actions (batch, num_actions)."""
+        vectors, terrain = self.input(x)
+        vectors = self.obs_normalizer(vectors)
+        proprio, others = vectors[:, : self.num_proprio], vectors[:, self.num_proprio :]
+        return self.mlp(torch.cat([proprio, self.terrain_encoder(terrain), others], dim=-1))
+
+    @torch.jit.export
+    def reset(self) -> None:
+        """Do nothing: a teacher has no memory."""
+
+    @torch.jit.unused
+    def get_dummy_inputs(self) -> tuple[Tensor]:
+        """Return an input to trace the module with."""
+        return (torch.zeros(1, sum(self.input.sizes)),)
+
+
+def plain_mlp(actor: MLPModel) -> nn.Sequential:
+    """Return a copy of the actor's MLP whose first layer is an ordinary one."""
+    mlp = deepcopy(actor.mlp)
+    first = mlp[0]
+    assert isinstance(first, nn.Linear)
+    plain = nn.Linear(first.in_features, first.out_features, device="meta")
+    plain.weight, plain.bias = first.weight, first.bias
+    mlp[0] = plain
+    return mlp

@@ -1,0 +1,82 @@
+"""What a configuration's ``auto`` means on this machine, and the seeds."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from legged_gym_ext.config import Config
+from legged_gym_ext.errors import UserError
+
+if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no torch
+    import torch
+
+CPU_ENVS_PER_CORE = 128
+MAX_CPU_ENVS = 2048
+GPU_ENVS = 4096
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Engine, devices and number of environments, with every ``auto`` settled."""
+
+    engine: str
+    sim_device: torch.device
+    rl_device: torch.device
+    num_envs: int
+
+
+def resolve_runtime(config: Config) -> Runtime:
+    """Settle the configuration's ``auto`` values for this machine.
+
+    Raises:
+        UserError: a device that this machine lacks, or that the engine cannot use.
+    """
+    engine = "mujoco" if config.sim.engine == "auto" else config.sim.engine
+    sim_device = _device("sim.device", "cpu" if config.sim.device == "auto" else config.sim.device)
+    if engine == "mujoco" and sim_device.type != "cpu":
+        raise UserError(f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'")
+    rl_device = _device("runner.device", str(sim_device) if config.runner.device == "auto" else config.runner.device)
+    num_envs = default_num_envs(sim_device) if config.env.num_envs == "auto" else config.env.num_envs
+    return Runtime(engine, sim_device, rl_device, num_envs)
+
+
+def default_num_envs(device: torch.device) -> int:
+    """Return how many environments ``num_envs: auto`` means on ``device``."""
+    if device.type == "cuda":
+        return GPU_ENVS
+    return min(CPU_ENVS_PER_CORE * available_cores(), MAX_CPU_ENVS)
+
+
+def available_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch (network weights, PPO's shuffling, exploration).
+
+    The environment draws from generators of its own, which start from the same configured seed.
+    """
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _device(key: str, name: str) -> torch.device:
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
+            raise UserError(f"{key}: this machine has no '{name}'; it has: {present}")
+    return device

@@ -1,0 +1,41 @@
+"""Install the package. What was tested is pinned in constraints.txt; the ranges here are what should work."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TOP = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+?)"', (TOP / "legged_gym_ext" / "__init__.py").read_text("utf-8"))
+assert VERSION, "no __version__ in legged_gym_ext/__init__.py"
+
+setup(
+    name="legged_gym_ext",
+    version=VERSION[1],
+    description="Legged robots that learn parkour from a depth camera",
+    long_description=(TOP / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="The legged_gym_ext authors",
+    license="BSD-3-Clause",
+    python_requires=">=3.11",
+    packages=find_packages(str(TOP), include=["legged_gym_ext", "legged_gym_ext.*"]),
+    install_requires=[
+        "torch>=2.11,<3",
+        "numpy>=2,<3",
+        "rsl-rl-lib>=5.5,<5.6",  # its runner and storage are subclassed
+        "tensordict>=0.12,<1",
+        "mujoco>=4.0,<5",
+        "numba>=0.66,<1",
+        "omegaconf>=2.4,<3",
+        "pyyaml>=6,<7",
+        "tensorboard>=2.18,<3",
+        "wandb>=0.25,<1",
+        "matplotlib>=3.9,<4",
+        "imageio>=2.35,<3",
+        "imageio-ffmpeg>=0.5,<1",
+    ],
+    extras_require={
+        "gpu": ["mujoco-warp>=4.0,<5", "warp-lang>=1.15,<2"],
+        "test": ["pytest>=8,<10", "hypothesis>=6,<7", "ruff>=0.16,<1", "pyright[nodejs]>=1.1.400,<2"],
+    },
+)

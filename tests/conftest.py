@@ -1,0 +1,19 @@
+"""What all tests share: one thread (two workers do not fight over the cores) and the same random numbers each time."""
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from legged_gym_ext.runtime import seed_everything  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Seed Python's, NumPy's and torch's global generators before each test."""
+    seed_everything(0)

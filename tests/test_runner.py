@@ -1,0 +1,341 @@
+"""The training loop and its checkpoints: resuming, lanes, interruption, the log, and files that are not checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import resource
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dummy_env import DummyEnv, small_config
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from legged_gym_ext.config import Config
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.learning import checkpoint as checkpoint_module
+from legged_gym_ext.learning.checkpoint import (
+    checkpoint_numbers,
+    find_checkpoint,
+    find_run,
+    load_checkpoint,
+    save_checkpoint,
+)
+from legged_gym_ext.learning.runner import ParkourRunner
+
+
+def make(log_dir: Path | None, config: Config | None = None, seed: int = 1, num_envs: int = 4) -> ParkourRunner:
+    torch.manual_seed(seed)
+    config = config or small_config()
+    return ParkourRunner(DummyEnv(config, num_envs), config, log_dir, "cpu")
+
+
+def flat(content: Any, path: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dictionaries and lists by path."""
+    if isinstance(content, dict):
+        content = {str(key): value for key, value in content.items()}
+    elif isinstance(content, list | tuple):
+        content = {str(index): value for index, value in enumerate(content)}
+    else:
+        return {path: content}
+    return {key: leaf for name, value in content.items() for key, leaf in flat(value, f"{path}/{name}").items()}
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    """Check that two nests of data are equal, tensors bit for bit."""
+    ours, theirs = flat(ours), flat(theirs)
+    assert ours.keys() == theirs.keys()
+    for path, value in ours.items():
+        same = torch.equal(value, theirs[path]) if isinstance(value, Tensor) else value == theirs[path]
+        assert same, f"{path} differs"
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_three_iterations_and_three_resumed_are_six(tmp_path: Path, kind: str, precision: str) -> None:
+    config = small_config(precision=precision)
+    config.teacher.kind = kind
+    config.teacher.normalize_observations = True
+    config.distill.beta = 0.5
+    make(tmp_path / "whole", config).learn(6)
+    make(tmp_path / "parts", config).learn(3)
+    resumed = make(tmp_path / "parts", config, seed=99)  # nothing of this process's random state may matter
+    resumed.load(str(tmp_path / "parts" / "model_3.pt"))
+    resumed.learn(3)
+    assert checkpoint_numbers(tmp_path / "whole") == [6] and checkpoint_numbers(tmp_path / "parts") == [3, 6]
+    whole, parts = (load_checkpoint(tmp_path / run / "model_6.pt") for run in ("whole", "parts"))
+    assert whole["iteration"] == 6 and whole["dagger"]["rounds"] == 5
+    assert_same(whole, parts)
+    before = load_checkpoint(tmp_path / "parts" / "model_3.pt")
+    for name in ("ppo", "dagger"):
+        with pytest.raises(AssertionError):
+            assert_same(whole[name], before[name])
+
+
+def test_lanes_do_not_touch_each_other(tmp_path: Path) -> None:
+    """Distillation leaves the teacher's environment as it was, and takes the student's on from where it was."""
+    runner = make(None)
+    runner.learn(2)
+    assert runner.dagger is not None
+    teacher, student = runner.env.snapshot(), runner.student_lane
+    with pytest.raises(AssertionError):
+        assert_same(teacher, student)
+    seen = []
+    collect = runner.dagger.collect
+
+    def spy(env: DummyEnv, statistics: Any) -> None:
+        seen.append(env.snapshot())
+        collect(env, statistics)
+        seen.append(env.snapshot())
+
+    runner.dagger.collect = spy  # type: ignore[method-assign]
+    before = runner.statistics["teacher"].state_dict()
+    runner._distill()
+    assert_same(runner.env.snapshot(), teacher)
+    assert_same(runner.statistics["teacher"].state_dict(), before)
+    assert_same(seen[0], student)
+    assert_same(seen[1], runner.student_lane)
+
+
+def test_distillation_follows_the_schedule(tmp_path: Path) -> None:
+    config = small_config()
+    config.distill.start, config.distill.interval = 2, 3
+    runner, rounds = make(None, config), []
+    for _ in range(7):
+        runner.learn(1)
+        assert runner.dagger is not None
+        rounds.append(runner.dagger.rounds)
+    assert rounds == [0, 0, 1, 1, 1, 2, 2]  # after the iterations with index 2 and 5
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precision: str) -> None:
+    config = small_config(precision=precision)
+    config.teacher.kind = kind
+    runner = make(None, config, num_envs=6)
+    seen: list[Tensor] = []
+    step = runner.env.step
+
+    def spy(actions: Tensor) -> Any:
+        seen.append(runner.env.get_observations()["depth"])
+        return step(actions)
+
+    runner.env.step = spy  # type: ignore[method-assign]
+    with torch.no_grad():
+        runner._collect()
+    storage, total = runner.alg.storage, 6 * config.runner.num_steps_per_env
+    storage.values.copy_(torch.arange(total).view(-1, 6, 1))  # names the samples
+    batches = list(storage.mini_batch_generator(2, 1))
+    samples = torch.cat([batch.values for batch in batches]).flatten().long()
+    assert sorted(samples.tolist()) == list(range(total)) and samples.tolist() != sorted(samples.tolist())
+    depth = torch.stack(seen).flatten(0, 1).to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    for batch in batches:
+        rows = batch.values.flatten().long()
+        assert batch.observations is not None
+        torch.testing.assert_close(
+            batch.observations["privileged"], storage.observations["privileged"].flatten(0, 1)[rows]
+        )
+        if kind == "depth":
+            images, index = batch.observations["frames"]
+            assert torch.equal(images[index], depth[rows]) and len(images) < 0.7 * len(rows)
+        with torch.no_grad():
+            runner.alg.actor(batch.observations, stochastic_output=True)
+            log_prob = runner.alg.actor.get_output_log_prob(batch.actions)
+        torch.testing.assert_close(log_prob, batch.old_actions_log_prob.flatten(), atol=2e-4, rtol=0)
+
+
+def test_log_holds_teacher_and_student_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, small_config(logger="tensorboard", save_interval=2)).learn(4)
+    assert checkpoint_numbers(tmp_path) == [2, 4]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = set(events.Tags()["scalars"])
+    for measure in ("Return", "EpisodeLength", "SuccessRate", "TerrainLevel", "Progress", "Reward/target"):
+        assert {f"{measure}/teacher", f"{measure}/student"} <= tags
+    assert {"Distill/loss", "Distill/beta", "Loss/surrogate", "Perf/collection_time", "Perf/distill_time"} <= tags
+    assert [event.step for event in events.Scalars("Loss/surrogate")] == [1, 2, 3, 4]
+    assert [event.step for event in events.Scalars("Distill/loss")] == [2, 3, 4]
+    printed = capsys.readouterr().out
+    assert "iteration 4/4 (100.0%)" in printed and "steps/s" in printed and "time left" in printed
+    assert "teacher     student" in printed
+
+
+def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, Any]] = []
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setattr(wandb, "init", lambda **arguments: calls.append(("init", arguments)))
+    monkeypatch.setattr(wandb, "log", lambda values, step: calls.append(("log", (values, step))))
+    monkeypatch.setattr(wandb, "save", lambda path, base_path: calls.append(("save", path)))
+    monkeypatch.setattr(wandb, "finish", lambda: calls.append(("finish", None)))
+    monkeypatch.setattr(wandb, "config", type("", (), {"update": lambda self, values: None})())
+    make(tmp_path, small_config(logger="wandb")).learn(2)
+    names = [name for name, _ in calls]
+    assert names[0] == "init" and names[-1] == "finish" and "save" in names
+    logged = {tag for name, value in calls if name == "log" for tag in value[0]}
+    assert {"Return/teacher", "Distill/loss"} <= logged
+
+
+def test_first_signal_stops_after_the_iteration_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runner, steps = make(tmp_path), []
+    step = runner.env.step
+
+    def interrupt(actions: Tensor) -> Any:
+        steps.append(0)
+        if len(steps) == 2:  # in the middle of the first iteration
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(actions)
+
+    runner.env.step = interrupt  # type: ignore[method-assign]
+    previous = signal.getsignal(signal.SIGTERM)
+    runner.learn(50)
+    assert signal.getsignal(signal.SIGTERM) is previous
+    assert runner.iteration == 1 and checkpoint_numbers(tmp_path) == [1]
+    assert "SIGTERM: stopped after iteration 1; saved" in capsys.readouterr().out
+    make(tmp_path / "other").learn(1)
+    assert_same(load_checkpoint(tmp_path / "model_1.pt"), load_checkpoint(tmp_path / "other" / "model_1.pt"))
+
+
+def test_second_signal_aborts(tmp_path: Path) -> None:
+    runner = make(tmp_path)
+
+    def interrupt(actions: Tensor) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    runner.env.step = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        runner.learn(50)
+    assert checkpoint_numbers(tmp_path) == []
+
+
+def test_learns_in_a_thread_that_cannot_take_signals(tmp_path: Path) -> None:
+    runner = make(tmp_path)
+    thread = threading.Thread(target=runner.learn, args=(1,))
+    thread.start()
+    thread.join()
+    assert checkpoint_numbers(tmp_path) == [1]
+
+
+def test_networks_load_for_any_number_of_environments_but_training_does_not(tmp_path: Path) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    other = make(None, num_envs=2)
+    with pytest.raises(UserError, match="it has num_envs=4, this run 2"):
+        other.load(path)
+    assert other.load(path, resume=False)["distill"]["start"] == 1
+    content = load_checkpoint(path)
+    student = other.get_inference_policy("student")
+    assert_same(dict(student.state_dict()), content["dagger"]["student"])
+    assert student(other.env.get_observations()).shape == (2, 10)
+    assert_same(dict(other.get_inference_policy("teacher").state_dict()), content["ppo"]["actor_state_dict"])
+    with pytest.raises(UserError, match="policy 'studnt'.*did you mean 'student'"):
+        other.get_inference_policy("studnt")  # type: ignore[arg-type]
+
+
+def test_a_student_that_never_learned_is_not_given_out() -> None:
+    with pytest.raises(UserError, match="no trained student after 0 iterations"):
+        make(None).get_inference_policy("student")
+
+
+def test_another_architecture_is_told(tmp_path: Path) -> None:
+    make(tmp_path).learn(1)
+    config = small_config()
+    config.teacher.hidden_dims = [24, 16]
+    with pytest.raises(UserError, match="does not fit this configuration.*size mismatch") as error:
+        make(None, config).load(str(tmp_path / "model_1.pt"))
+    assert "\n" not in str(error.value)
+
+
+class Bomb:
+    """Pickles to a call that would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.path}",))
+
+
+def test_what_is_no_checkpoint_gives_one_line_and_runs_nothing(tmp_path: Path) -> None:
+    good = tmp_path / "model_1.pt"
+    save_checkpoint({"iteration": 1, "tensor": torch.arange(1000)}, good)
+    whole = good.read_bytes()
+    victim = tmp_path / "executed"
+    files: dict[str, bytes] = {f"cut{n}": whole[:n] for n in (0, 1, 10, len(whole) // 2, len(whole) - 1)}
+    files["text"] = b"hello, world\n" * 100
+    files["pickle_bomb"] = pickle.dumps(Bomb(victim))
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    torch.save({"model": Bomb(victim)}, tmp_path / "torch_bomb")
+    torch.save({"actor_state_dict": {}, "iter": 3}, tmp_path / "foreign")
+    torch.save(torch.zeros(3), tmp_path / "tensor")
+    (tmp_path / "folder").mkdir()
+    for name in [*files, "torch_bomb", "foreign", "tensor", "folder", "missing"]:
+        with pytest.raises(UserError) as error:
+            load_checkpoint(tmp_path / name)
+        assert name in str(error.value) and "\n" not in str(error.value)
+    assert not victim.exists()
+    assert torch.equal(load_checkpoint(good)["tensor"], torch.arange(1000))
+
+
+@pytest.mark.parametrize("fail_in", ["torch.save", "fsync"])
+def test_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_in: str) -> None:
+    path = tmp_path / "model_1.pt"
+    save_checkpoint({"iteration": 1}, path)
+    before = path.read_bytes()
+
+    def full(*arguments: Any) -> None:
+        if fail_in == "torch.save":
+            arguments[1].write(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    target = checkpoint_module.torch if fail_in == "torch.save" else checkpoint_module.os
+    monkeypatch.setattr(target, "save" if fail_in == "torch.save" else "fsync", full)
+    with pytest.raises(UserError, match="no space left on the disk") as error:
+        save_checkpoint({"iteration": 2}, path)
+    assert str(path) in str(error.value)
+    assert os.listdir(tmp_path) == ["model_1.pt"] and path.read_bytes() == before
+
+
+def test_a_write_that_the_system_refuses_is_told(tmp_path: Path) -> None:
+    """The real thing: the system's limit on the size of files."""
+    path = tmp_path / "model_1.pt"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UserError, match="cannot write checkpoint") as error:
+            save_checkpoint({"tensor": torch.zeros(1_000_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
+    make(tmp_path, small_config(save_interval=1, keep_checkpoints=2)).learn(4)
+    assert checkpoint_numbers(tmp_path) == [3, 4]
+
+
+def test_finding_runs_and_checkpoints(tmp_path: Path) -> None:
+    for run, numbers in (("2026-01-02_10-00-00_b", (2, 10, 9)), ("2026-01-01_10-00-00_a", (1,)), ("2026-03-01", ())):
+        (tmp_path / run).mkdir()
+        for number in numbers:
+            (tmp_path / run / f"model_{number}.pt").touch()
+    newest = tmp_path / "2026-01-02_10-00-00_b"
+    assert find_run(tmp_path) == find_run(tmp_path, -1) == find_run(tmp_path, "-1") == newest
+    assert find_run(tmp_path, "2026-01-01_10-00-00_a").name == "2026-01-01_10-00-00_a"
+    assert find_checkpoint(newest).name == find_checkpoint(newest, 10).name == "model_10.pt"
+    with pytest.raises(UserError, match="did you mean '2026-01-01_10-00-00_a'"):
+        find_run(tmp_path, "2026-01-01_10-00-00_c")
+    with pytest.raises(UserError, match=r"no checkpoint 7 .*nearest: 9\); there are: 2, 9, 10"):
+        find_checkpoint(newest, 7)
+    with pytest.raises(UserError, match="no checkpoint"):
+        find_checkpoint(tmp_path / "2026-03-01")
+    with pytest.raises(UserError, match="no run with a checkpoint"):
+        find_run(tmp_path / "nowhere")

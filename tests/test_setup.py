@@ -1,0 +1,169 @@
+"""Set-up: what is pinned, what the Makefile does again and what it does not, and what a wrong Python gets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from legged_gym_ext import __version__
+from legged_gym_ext.paths import ROOT
+
+FAKE_PYTHON = """#!/bin/bash
+# A stand-in for Python: notes each call; `-m venv --clear FOLDER` copies it to FOLDER.
+echo "$*" >> {log}
+case "$*" in
+    "-m venv --clear "*) mkdir -p "${{@: -1}}/bin" && cp "$0" "${{@: -1}}/bin/python" ;;
+    -c*) exit {check} ;;
+    --version) echo "Python {version}" ;;
+esac
+"""
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The files that set-up needs, without an environment."""
+    if shutil.which("make") is None:
+        pytest.skip("no make on this machine")
+    for name in ("Makefile", "setup.py", "pyproject.toml", "constraints.txt", "train.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    return tmp_path
+
+
+def fake_python(folder: Path, name: str = "python", check: int = 0, version: str = "3.12.1") -> Path:
+    path = folder / name
+    path.write_text(FAKE_PYTHON.format(log=folder / "calls", check=check, version=version), "utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def calls(checkout: Path) -> list[str]:
+    """Return what the stand-in did since last asked, its checks left out."""
+    log = checkout / "calls"
+    lines = log.read_text("utf-8").splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return [line for line in lines if not line.startswith(("-c", "--version"))]
+
+
+def kinds(lines: list[str]) -> list[str]:
+    return [" ".join(line.split()[:2]) for line in lines]
+
+
+def test_make_train_sets_up_once_and_passes_the_arguments(checkout: Path) -> None:
+    python = fake_python(checkout)
+    assert run("make", "train", f"PYTHON={python}", "ARGS=--num_envs=2 distill.start=1", cwd=checkout).returncode == 0
+    first = calls(checkout)
+    assert kinds(first) == ["-m venv", "-m pip", "train.py --task=parkour_depth"]
+    assert "-c constraints.txt" in first[1]
+    assert first[2] == "train.py --task=parkour_depth --num_envs=2 distill.start=1"
+
+    assert run("make", "train", cwd=checkout).returncode == 0
+    assert kinds(calls(checkout)) == ["train.py --task=parkour_depth"]
+
+
+def test_make_installs_again_when_the_requirements_change(checkout: Path) -> None:
+    python = fake_python(checkout)
+    run("make", "train", f"PYTHON={python}", cwd=checkout)
+    calls(checkout)
+    stamp = checkout / ".venv" / ".installed"
+    newer = stamp.stat().st_mtime + 10
+    os.utime(checkout / "constraints.txt", (newer, newer))
+    run("make", "train", cwd=checkout)
+    assert kinds(calls(checkout)) == ["-m pip", "train.py --task=parkour_depth"]
+
+
+def test_test_tools_are_added_to_the_same_environment(checkout: Path) -> None:
+    python = fake_python(checkout)
+    run("make", "train", f"PYTHON={python}", cwd=checkout)
+    calls(checkout)
+    assert run("make", "test", "ARGS=-m 'not slow'", cwd=checkout).returncode == 0
+    lines = calls(checkout)
+    assert kinds(lines) == ["-m pip", "-m pytest"]
+    assert ".[test]" in lines[0]
+    run("make", "train", cwd=checkout)
+    assert kinds(calls(checkout)) == ["train.py --task=parkour_depth"]
+
+
+def test_a_training_that_fails_makes_make_fail(checkout: Path) -> None:
+    python = fake_python(checkout)
+    python.write_text(python.read_text("utf-8") + '[ "$1" != train.py ]\n', "utf-8")
+    assert run("make", "train", f"PYTHON={python}", cwd=checkout).returncode != 0
+
+
+@pytest.mark.parametrize(("version", "found"), [("3.8.10", "Python 3.8.10"), (None, "none")])
+def test_old_or_missing_python_is_one_clear_line(version: str | None, found: str, checkout: Path) -> None:
+    python = checkout / "nothing"
+    if version:
+        python = fake_python(checkout, "old", check=1, version=version)
+    done = run(".ci/venv", ".venv", str(python), cwd=checkout)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: need Python >= 3.11")
+    assert f"found: {found};" in done.stderr
+    assert "PYTHON=" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_python_that_works_is_looked_for(checkout: Path) -> None:
+    """An old python3 and a stub of python3.13 (pyenv's) are passed over; python3.12 is taken."""
+    fake_python(checkout, "python3", check=1, version="3.9.2")
+    fake_python(checkout, "python3.13", check=127)
+    fake_python(checkout, "python3.12")
+    done = run("env", f"PATH={checkout}:/usr/bin:/bin", ".ci/venv", ".venv", cwd=checkout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kinds(calls(checkout)) == ["-m venv"]
+    assert (checkout / ".venv/bin/python").read_text("utf-8") == (checkout / "python3.12").read_text("utf-8")
+
+
+def requirements_of_setup(monkeypatch: pytest.MonkeyPatch) -> dict:
+    captured: dict = {}
+    monkeypatch.setattr("setuptools.setup", lambda **arguments: captured.update(arguments))
+    source = (ROOT / "setup.py").read_text("utf-8")
+    exec(compile(source, "setup.py", "exec"), {"__file__": str(ROOT / "setup.py")})
+    return captured
+
+
+def test_everything_required_is_pinned_to_a_version_in_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    arguments = requirements_of_setup(monkeypatch)
+    required = [Requirement(text) for text in arguments["install_requires"]]
+    required += [Requirement(text) for extra in arguments["extras_require"].values() for text in extra]
+    assert len(required) > 10
+    for requirement in required:
+        version = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier, f"{requirement.name} has no range"
+        assert requirement.specifier.contains(version), f"{requirement} leaves out {version}"
+
+
+def test_the_package_is_described_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = requirements_of_setup(monkeypatch)
+    assert arguments["version"] == __version__
+    packages = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".") for path in ROOT.glob("legged_gym_ext/**/__init__.py")
+    }
+    assert set(arguments["packages"]) == packages
+    assert "project" not in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in ROOT.glob("legged_gym_ext/**/*.py")}
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_no_file_of_the_set_up_names_a_registry() -> None:
+    for name in ("setup.py", "pyproject.toml", "constraints.txt", "Makefile", ".ci/run", ".ci/venv"):
+        assert not re.search(r"https?://|index-url", (ROOT / name).read_text("utf-8")), name
