@@ -34,7 +34,9 @@ def run(num_envs: int = 256) -> dict[str, float]:
             figures.append(_measure(robot, shape, kind, level, num_envs))
         rate = sum(f[0] for f in figures) / len(figures)
         result[shape] = rate
-        cells = "   ".join(f"{kind} {u:6.1%} {d * 1e3:5.1f} mm" for kind, (_, u, d) in zip(("level", "steps"), figures, strict=True))
+        cells = "   ".join(
+            f"{kind} {u:6.1%} {d * 1e3:5.1f} mm" for kind, (_, u, d) in zip(("level", "steps"), figures, strict=True)
+        )
         print(f"  {shape:<9} {rate:9,.0f} steps/s ({rate / result['capsules']:.2f}x capsules)   {cells}")
     return result
 
@@ -82,7 +84,9 @@ def _ground(model: mujoco.MjModel, x: float) -> float:
     heights = []
     for dx in (-0.15, 0.0, 0.15, 0.3):
         group = np.array([0, 0, 1, 0, 0, 0], np.uint8)
-        distance = mujoco.mj_ray(model, data, np.array([x + dx, 0.0, 5.0]), np.array([0, 0, -1.0]), group, 1, -1, hit, None)
+        distance = mujoco.mj_ray(
+            model, data, np.array([x + dx, 0.0, 5.0]), np.array([0, 0, -1.0]), group, 1, -1, hit, None
+        )
         heights.append(5.0 - distance if hit[0] >= 0 else -1.0)
     return max(heights)
 

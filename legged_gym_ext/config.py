@@ -241,6 +241,7 @@ class RewardsConfig:
     tracking_sigma: float = 0.25
     yaw_sigma: float = 0.25
     air_time_target: float = 0.4  # s
+    marching_share: float = 0.3  # of the air time reward that a robot earns without moving forward
     swing_height: float = 0.12  # of the sole over the terrain at mid-swing
     gait_period: float = 0.8  # s
     stance_share: float = 0.55  # of the period
@@ -264,6 +265,7 @@ class RandomizationConfig:
     """Domain randomization, drawn anew at each reset."""
 
     enabled: bool = True
+    full_at_level: int = 3  # terrain level from which all of it applies; none at level 0; 0 = everywhere
     friction: list[float] = _range(0.6, 1.5)
     added_mass: list[float] = _range(-1.0, 3.0)
     mass_offset: float = 0.03  # +- uniform on each axis
@@ -296,6 +298,7 @@ class TeacherConfig:
     activation: str = "elu"
     normalize_observations: bool = False
     init_noise_std: float = 1.0
+    depth_gain: float = 0.02  # on the depth teacher's image, which Adam otherwise outpaces all else by; 1 = the spec
     scan_encoder_dims: list[int] = field(default_factory=lambda: [128, 64])  # hidden layers; the latent has latent_dim
 
 
@@ -325,6 +328,7 @@ class PPOConfig:
     use_clipped_value_loss: bool = True
     schedule: str = "adaptive"
     desired_kl: float = 0.01
+    symmetry: bool = False  # also learn from the mirror image of each sample: for robots with mirror symmetry
 
 
 @dataclass

@@ -41,6 +41,9 @@ class Robot:
     armature: float
     action_scale: float
     soft_limit: float
+    mirror: tuple[np.ndarray, np.ndarray] | None
+    """For each joint the one that is its mirror image in the x-z plane, (10,), and the sign, (10,), with which its angle
+    takes the other's place; None where the robot is not symmetric."""
 
     @property
     def soft_range(self) -> np.ndarray:
@@ -117,6 +120,7 @@ def load_robot(config: RobotConfig) -> Robot:
         armature=config.armature,
         action_scale=config.action_scale,
         soft_limit=config.soft_limit,
+        mirror=_mirror(model, order),
     )
 
 
@@ -136,6 +140,23 @@ def parse_urdf(path: Path) -> mujoco.MjSpec:
         if geom.type == mujoco.mjtGeom.mjGEOM_CYLINDER:
             geom.type = mujoco.mjtGeom.mjGEOM_CAPSULE
     return spec
+
+
+def _mirror(model: mujoco.MjModel, joints: list[int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pair the joints whose anchors and axes are mirror images (an axis is a pseudovector: its reflection turns)."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    reflect = np.array([1.0, -1.0, 1.0])
+    anchors, axes = data.xanchor[joints], data.xaxis[joints]
+    partners, signs = [], []
+    for anchor, axis in zip(anchors * reflect, -axes * reflect, strict=True):
+        alignment = axes @ axis
+        match = np.flatnonzero((np.abs(anchors - anchor).max(axis=1) < 1e-3) & (np.abs(alignment) > 0.999))
+        if len(match) != 1:
+            return None
+        partners.append(match[0])
+        signs.append(np.sign(alignment[match[0]]))
+    return np.array(partners), np.array(signs)
 
 
 def _per_joint(section: str, values: dict[str, float], joints: list[str]) -> np.ndarray:

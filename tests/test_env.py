@@ -24,6 +24,7 @@ def small_config() -> Config:
     config.terrain.variants, config.terrain.levels = 2, 3
     config.rewards.weights = {name: (-1.0 if name == "termination" else 0.1) for name in rewards.TERMS}
     config.observations.others = ["gait_phase"]
+    config.randomization.full_at_level = 0
     return config
 
 
@@ -154,7 +155,9 @@ def test_a_snapshot_gives_back_exactly_the_same_future() -> None:
     other = ParkourEnv(small_config(), N, CPU)
     other.restore(snapshot)
     env.restore(snapshot)
-    assert all(torch.equal(a, b) for a, b in zip(env.step(before["proprio"][:, :10])[0].values(), other.step(before["proprio"][:, :10])[0].values(), strict=True))
+    actions = random_actions(1, seed=2)[0]
+    for mine, others in zip(env.step(actions)[0].values(), other.step(actions)[0].values(), strict=True):
+        assert torch.equal(mine, others)
 
 
 @pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
@@ -180,7 +183,7 @@ def test_rewards_sum_the_weighted_terms_and_skip_those_without_weight(env: Parko
     try:
         for name, term in original.items():
 
-            def counting(e: ParkourEnv, name: str = name, term=term) -> torch.Tensor:  # noqa: ANN001
+            def counting(e: ParkourEnv, name: str = name, term=term) -> torch.Tensor:
                 calls[name] = calls.get(name, 0) + 1
                 return term(e)
 
@@ -222,8 +225,9 @@ def test_reward_terms_of_motion_against_finite_differences() -> None:
     low, high = env.robot.soft_range.T
     beyond = np.maximum(low - position, 0).sum(axis=1) + np.maximum(position - high, 0).sum(axis=1)
     np.testing.assert_allclose(captured["joint_limits"][kept], beyond[kept], atol=1e-5)
-    tilt = [np.linalg.norm((single_world(env, i)[1].body("pelvis").xmat.reshape(3, 3).T @ [0, 0, -1])[:2]) ** 2 for i in range(N)]
-    np.testing.assert_allclose(captured["orientation"][kept], np.array(tilt)[kept], atol=1e-5)
+    gravity = [single_world(env, i)[1].body("pelvis").xmat.reshape(3, 3).T @ [0, 0, -1] for i in range(N)]
+    tilt = np.square(np.array(gravity)[:, :2]).sum(axis=1)
+    np.testing.assert_allclose(captured["orientation"][kept], tilt[kept], atol=1e-5)
 
 
 def test_single_stance_feet_edges_and_stumbles_are_told_apart() -> None:
@@ -233,9 +237,10 @@ def test_single_stance_feet_edges_and_stumbles_are_told_apart() -> None:
     state.contact_time[:] = 0.3 * state.contact
     state.air_time[:] = 0.2 * ~state.contact
     sim.root_lin_vel[:] = 0.0
-    assert rewards.feet_air_time(env).tolist() == [0] * N  # marching on the spot
-    sim.root_lin_vel[:, :2] = env.goal_direction * state.forward_speed[:, None]
     share = 0.2 / env.config.rewards.air_time_target
+    marching = share * env.config.rewards.marching_share
+    assert rewards.feet_air_time(env).tolist() == pytest.approx([0, marching, marching, 0, marching, marching])
+    sim.root_lin_vel[:, :2] = env.goal_direction * state.forward_speed[:, None]
     assert rewards.feet_air_time(env).tolist() == pytest.approx([0, share, share, 0, share, share])
     assert rewards.flight(env).tolist() == [0, 0, 0, 1, 0, 0]
     sim.foot_force[:] = 0.0
@@ -317,7 +322,8 @@ def test_failures_terminate_and_are_no_time_outs(root_pos: tuple, quat: tuple) -
     env = ParkourEnv(quiet(small_config()), N, CPU)
     mask, zero = torch.arange(N) == 2, torch.zeros(N, 3)
     pose = env.default_joint_pos.repeat(N, 1)
-    env.simulator.reset(mask, torch.tensor([root_pos]).repeat(N, 1), torch.tensor([quat]).repeat(N, 1), zero, zero, pose, pose * 0)
+    place, turn = torch.tensor([root_pos]).repeat(N, 1), torch.tensor([quat]).repeat(N, 1)
+    env.simulator.reset(mask, place, turn, zero, zero, pose, pose * 0)
     _, _, done, extras = env.step(torch.zeros(N, 10))
     assert done.tolist() == [0, 0, 1, 0, 0, 0]
     assert not extras["time_outs"].any() and not extras["success"].any()
@@ -369,7 +375,12 @@ def test_latency_delays_an_action_by_whole_steps() -> None:
     env = ParkourEnv(config, N, CPU)
     targets: list[torch.Tensor] = []
     step = env.simulator.step
-    env.simulator.step = lambda joint_targets: (targets.append(joint_targets.clone()), step(joint_targets))[1]  # type: ignore[method-assign]
+
+    def spy(joint_targets: torch.Tensor) -> None:
+        targets.append(joint_targets.clone())
+        step(joint_targets)
+
+    env.simulator.step = spy  # type: ignore[method-assign]
     actions = 0.1 * random_actions(5)
     for action in actions:
         env.step(action)
@@ -412,6 +423,20 @@ def test_domain_randomization_draws_within_its_ranges_at_each_reset() -> None:
     random.enabled = False
     calm = ParkourEnv(config, 4, CPU)
     assert (calm.domain.friction == 1).all() and (calm.domain.motor_strength == 1).all()
+
+
+def test_domain_randomization_grows_with_the_terrain_level() -> None:
+    config = small_config()
+    config.randomization.full_at_level = 2
+    config.curriculum.start_level = 2
+    env = ParkourEnv(config, 300, CPU)
+    low, high = config.randomization.motor_strength
+    spread = [(env.domain.motor_strength[env.state.terrain_level == level] - 1).abs().max() for level in range(3)]
+    assert spread[0] == 0
+    assert spread[1] == pytest.approx((high - low) / 4, rel=0.1)
+    assert spread[2] == pytest.approx((high - low) / 2, rel=0.1)
+    latency = [env.state.action_latency[env.state.terrain_level == level].float().mean() for level in range(3)]
+    assert latency[0] == 0 and latency[2] > 0.3
 
 
 def test_unknown_names_are_one_clear_line() -> None:

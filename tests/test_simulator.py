@@ -117,9 +117,8 @@ def test_velocities_are_the_derivatives_of_positions_in_the_world_frame(robot: R
     generator = torch.Generator().manual_seed(3)
     spin, n = torch.randn(4, 3, generator=generator), 4
     quat = torch.nn.functional.normalize(torch.randn(4, 4, generator=generator), dim=1)
-    simulator.reset(
-        torch.ones(n, dtype=torch.bool), torch.zeros(n, 3), quat, torch.randn(n, 3, generator=generator), spin, pose, pose * 0
-    )
+    every, velocity = torch.ones(n, dtype=torch.bool), torch.randn(n, 3, generator=generator)
+    simulator.reset(every, torch.zeros(n, 3), quat, velocity, spin, pose, pose * 0)
     torch.testing.assert_close(simulator.state.root_ang_vel, spin, atol=1e-5, rtol=1e-5)
     before = {name: tensor.clone() for name, tensor in simulator.state.tensors().items()}
     simulator.step(pose)

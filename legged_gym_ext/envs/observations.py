@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from legged_gym_ext.errors import unknown
+from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.robot import NUM_JOINTS
 
 if TYPE_CHECKING:
@@ -84,6 +84,60 @@ def gait_phase(env: ParkourEnv) -> Tensor:
     """Return the gait clock of the left leg as sine and cosine, (num_envs, 2); the right leg is half a period later."""
     angle = 2 * math.pi * env.gait_phase[:, 0]
     return torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
+
+
+class MirrorTable(NamedTuple):
+    """How a group looks to the robot's mirror image in the x-z plane: ``group[:, columns] * signs``."""
+
+    columns: Tensor
+    """Which column takes each column's place, (size,), int64."""
+    signs: Tensor
+    """1 or -1, (size,)."""
+
+
+_POLAR, _AXIAL, _SCALAR = (1, -1, 1), (-1, 1, -1), (1,)  # signs of velocities, of angular velocities, of the rest
+
+
+def mirror_tables(env: ParkourEnv) -> dict[str, MirrorTable]:
+    """Return the table of every group of the observation but ``depth``, and of the ``actions``.
+
+    Raises:
+        UserError: The robot has no mirror symmetry.
+    """
+    if env.robot.mirror is None:
+        raise UserError(f"ppo.symmetry: {env.robot.urdf.name} has joints without a mirror image in the x-z plane")
+    partners, joint_signs = env.robot.mirror
+    joints = (partners.tolist(), joint_signs.tolist())
+    gains = (joints[0], [1] * NUM_JOINTS)  # values that belong to a joint and have no direction
+
+    def own(*signs: int) -> tuple[list[int], list[int]]:
+        return list(range(len(signs))), list(signs)
+
+    swap = ([1, 0], [1, 1])  # one number for each foot
+    foot_vectors = ([3, 4, 5, 0, 1, 2], [*_POLAR, *_POLAR])
+    blocks = {
+        "actions": [joints],
+        "proprio": [own(*_POLAR), own(*_AXIAL), own(*_POLAR), own(1, -1, -1, -1), joints, joints, joints],
+        "gait_phase": [own(-1, -1)],  # the legs are half a period apart
+        "privileged": [
+            *(own(*_POLAR), own(*_SCALAR), swap, foot_vectors, swap, swap, swap, own(-1, -1)),
+            *(own(*_SCALAR), own(*_SCALAR), own(*_POLAR), gains, own(*_SCALAR)),
+        ],
+    }
+    tables = {}
+    for name, parts in blocks.items():
+        columns, signs = [], []
+        for part_columns, part_signs in parts:
+            columns += [len(signs) + column for column in part_columns]
+            signs += part_signs
+        tables[name] = MirrorTable(
+            torch.tensor(columns, device=env.device), torch.tensor(signs, dtype=torch.float32, device=env.device)
+        )
+    points = env.height_scan.grid
+    rows, columns = env.config.height_scan.shape
+    flipped = torch.arange(len(points), device=env.device).view(rows, columns).flip(1).flatten()
+    tables["scan"] = MirrorTable(flipped, torch.ones(len(points), device=env.device))
+    return tables
 
 
 OTHERS: dict[str, Callable[[ParkourEnv], Tensor]] = {"gait_phase": gait_phase}

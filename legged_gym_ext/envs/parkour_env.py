@@ -175,7 +175,8 @@ class ParkourEnv(VecEnv):
         config = self.config.randomization
         if config.enabled and self._push_interval > 0:
             due = (self.state.episode_length + self._push_offset) % self._push_interval == self._push_interval - 1
-            self.simulator.push(due, randomization.draw_push(config, self.num_envs, self.generator))
+            share = randomization.strength(config, self.state.terrain_level)
+            self.simulator.push(due, randomization.draw_push(config, share, self.generator))
 
     def _advance(self) -> None:
         """Count the step; follow the feet, the waypoints and the commands."""
@@ -235,11 +236,12 @@ class ParkourEnv(VecEnv):
         self.simulator.set_tiles(mask, self.boxes)
 
         random = config.randomization
-        domain = randomization.draw_parameters(random, n, self.generator)
+        share = randomization.strength(random, state.terrain_level)
+        domain = randomization.draw_parameters(random, share, self.generator)
         for name, tensor in self.domain.tensors().items():
             _assign(mask, tensor, domain.tensors()[name])
         self.simulator.randomize(mask, domain)
-        _assign(mask, state.action_latency, randomization.draw_latency(random, n, self.generator))
+        _assign(mask, state.action_latency, randomization.draw_latency(random, share, self.generator))
         _assign(mask, state.forward_speed, randomization.uniform(config.commands.forward_speed, (n,), self.generator))
 
         position = torch.zeros(n, 3, device=self.device)

@@ -89,16 +89,17 @@ def hip_deviation(env: ParkourEnv) -> Tensor:
 
 
 def feet_air_time(env: ParkourEnv) -> Tensor:
-    """In single stance, time that swing and stance have lasted, at most the target, times the share of the speed.
+    """In single stance, time that swing and stance have lasted, as a share of the target, more with speed.
 
-    The first part is Isaac Lab's term for bipeds, as a share of the target; the second keeps a robot that marches on
-    the spot from earning it.
+    The first part is Isaac Lab's term for bipeds. A robot that marches on the spot earns ``marching_share`` of it: this
+    teaches it to step; the rest comes with the share of the commanded speed and keeps it from being content with that.
     """
-    state = env.state
+    state, config = env.state, env.config.rewards
     mode_time = torch.where(state.contact, state.contact_time, state.air_time).min(dim=1).values
     single = state.contact.sum(dim=1) == 1
-    target = env.config.rewards.air_time_target
-    return torch.where(single, mode_time, 0.0).clamp(max=target) / target * tracking_goal_vel(env).clamp(min=0)
+    share = torch.where(single, mode_time, 0.0).clamp(max=config.air_time_target) / config.air_time_target
+    speed = tracking_goal_vel(env).clamp(min=0)
+    return share * (config.marching_share + (1 - config.marching_share) * speed)
 
 
 def feet_swing(env: ParkourEnv) -> Tensor:

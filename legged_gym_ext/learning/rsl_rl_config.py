@@ -13,6 +13,8 @@ from legged_gym_ext.models.actor import DEPTH, PROPRIO, SCAN
 def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     """Return the dictionary that rsl_rl's OnPolicyRunner and PPO are constructed from.
 
+    Where PPO learns from mirror images, the caller adds the function that makes them, which needs the environment.
+
     Args:
         config: The run's configuration.
         bfloat16: Whether the depth teacher multiplies images in bfloat16.
@@ -31,7 +33,11 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         if not config.camera.enabled:
             raise UserError("teacher.kind=depth needs camera.enabled=true; teacher.kind=scandots does not")
         sees = DEPTH
-        actor |= {"class_name": "legged_gym_ext.models.teacher:DepthTeacher", "mixed_precision": bfloat16}
+        actor |= {
+            "class_name": "legged_gym_ext.models.teacher:DepthTeacher",
+            "mixed_precision": bfloat16,
+            "depth_gain": teacher.depth_gain,
+        }
     elif teacher.kind == "scandots":
         if not config.env.scandots:
             raise UserError("teacher.kind=scandots needs env.scandots=true")
@@ -43,6 +49,8 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         }
     else:
         raise unknown("teacher.kind", teacher.kind, ("depth", "scandots"))
+    algorithm = {"class_name": "PPO", **asdict(config.ppo)}
+    algorithm["symmetry_cfg"] = {"use_data_augmentation": True} if algorithm.pop("symmetry") else None
     others = list(config.observations.others)
     scan = [SCAN] if config.env.scandots else []
     return {
@@ -53,11 +61,11 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         "obs_groups": {
             "actor": [PROPRIO, sees, *others],
             "critic": [PROPRIO, *others, "privileged", *scan],
-            "student": [PROPRIO, DEPTH, *others],
+            **({"student": [PROPRIO, DEPTH, *others]} if config.distill.enabled else {}),
         },
         "actor": actor,
         "critic": {"class_name": "MLPModel", "hidden_dims": list(teacher.critic_hidden_dims), **common},
-        "algorithm": {"class_name": "PPO", **asdict(config.ppo)},
+        "algorithm": algorithm,
     }
 
 

@@ -27,6 +27,7 @@ from legged_gym_ext.learning.precision import use_bfloat16
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
 from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.learning.symmetry import Mirror
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
 
@@ -54,6 +55,8 @@ class ParkourRunner(OnPolicyRunner):
         self.log_dir = Path(log_dir) if log_dir is not None else None
         bfloat16 = use_bfloat16(config.runner.precision, device)
         cfg = rsl_rl_config(config, bfloat16)
+        if config.ppo.symmetry:
+            cfg["algorithm"]["symmetry_cfg"]["data_augmentation_func"] = Mirror(env)  # type: ignore[arg-type]
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints the networks
             super().__init__(env, cfg, str(log_dir) if self.log_dir and cfg["logger"] else None, device)
         obs = env.get_observations().to(device)

@@ -74,19 +74,6 @@ def deliver_depth(
     _kernels(images.device).deliver_depth(seeds, noise, dropout, near, far, mask, images)
 
 
-def cast(boxes: Tensor, origins: Tensor, directions: Tensor, max_distance: float, out: Tensor) -> None:
-    """Write the distance along each ray to the first box, in lengths of its direction.
-
-    Args:
-        boxes: (num_envs, K, BOX_DIM), tile frame.
-        origins: (num_envs, rays, 3), tile frame, m. A ray that starts inside a box reads 0.
-        directions: (num_envs, rays, 3), tile frame, of any length but 0.
-        max_distance: what a ray reads that hits nothing nearer.
-        out: distances, (num_envs, rays).
-    """
-    _kernels(boxes.device).cast(boxes, origins, directions, max_distance, out)
-
-
 def heights(boxes: Tensor, points: Tensor, missing: float, out: Tensor) -> None:
     """Write the height of the highest surface on the vertical line through each point.
 

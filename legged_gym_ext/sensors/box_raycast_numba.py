@@ -236,29 +236,6 @@ def _into(axes, x, y, z):
 
 
 @njit(cache=True, error_model="numpy")
-def _cast_rays(boxes, origins, directions, max_distance, out):
-    """Write one environment's distances."""
-    out[:] = max_distance
-    for k in range(boxes.shape[0]):
-        box = boxes[k]
-        if box[7] > 0.0:
-            axes = _box_axes(box)
-            for r in range(out.size):
-                o, d = origins[r], directions[r]
-                origin = _into(axes, float(o[0]) - box[0], float(o[1]) - box[1], float(o[2]) - box[2])
-                enter, leave = _span(origin, _into(axes, float(d[0]), float(d[1]), float(d[2])), box)
-                enter = max(enter, 0.0)
-                if enter <= leave and enter < out[r]:
-                    out[r] = enter
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _cast(boxes, origins, directions, max_distance, out):
-    for n in prange(boxes.shape[0]):
-        _cast_rays(boxes[n], origins[n], directions[n], max_distance, out[n])
-
-
-@njit(cache=True, error_model="numpy")
 def _highest(boxes, x, y, missing, out):
     """Write the heights under one environment's points. Boxes away from all points, or from one, drop out early."""
     out[:] = missing
@@ -314,11 +291,6 @@ def deliver_depth(
 ) -> None:
     """See box_raycast.deliver_depth."""
     _deliver_depth(_array(seeds), noise, dropout, near, far, _array(mask), images.numpy())
-
-
-def cast(boxes: Tensor, origins: Tensor, directions: Tensor, max_distance: float, out: Tensor) -> None:
-    """See box_raycast.cast."""
-    _cast(_array(boxes), _array(origins), _array(directions), max_distance, out.numpy())
 
 
 def heights(boxes: Tensor, points: Tensor, missing: float, out: Tensor) -> None:

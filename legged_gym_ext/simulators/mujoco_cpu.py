@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 
 import mujoco
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import quat_rotate, quat_rotate_inverse
+from legged_gym_ext.runtime import available_cores
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
@@ -36,8 +37,7 @@ class MujocoCpuSimulator:
         self.model, self.layout = build_model(robot, config)
         # The boxes move from world to world; the midphase would go on with the bounding volumes of the model.
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
-        threads = config.threads or len(os.sched_getaffinity(0))
-        self.batch = Batch(self.model, num_envs, threads)
+        self.batch = Batch(self.model, num_envs, config.threads or available_cores())
 
         self._qpos, self._qvel, self._ctrl = (self.batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         self._force = self.batch.bind("actuator_force")
@@ -71,10 +71,8 @@ class MujocoCpuSimulator:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
         self._ctrl[:] = joint_targets.numpy()
         self.batch.warning[:] = 0
-        try:
+        with contextlib.suppress(SimulationError):  # batch.status tells which worlds it was
             self.batch.step(nstep=self.decimation)
-        except SimulationError:
-            pass  # told by batch.status, world by world
         broken = (self.batch.warning[:, _BROKEN, 1] > 0).any(axis=1) | (self.batch.status != 0)
         with np.errstate(invalid="ignore"):
             broken |= ~(np.abs(self._qvel).max(axis=1) < _MAX_SPEED) | ~np.isfinite(self._qpos).all(axis=1)
@@ -102,8 +100,9 @@ class MujocoCpuSimulator:
         self._qpos[ids, 3:7] = root_quat.numpy()[ids]
         self._qvel[ids, 0:3] = root_lin_vel.numpy()[ids]
         self._qvel[ids, 3:6] = quat_rotate_inverse(root_quat, root_ang_vel).numpy()[ids]
-        self._qpos[np.ix_(ids, self.layout.qpos)] = joint_pos.numpy()[ids]
-        self._qvel[np.ix_(ids, self.layout.dofs)] = joint_vel.numpy()[ids]
+        worlds = np.flatnonzero(ids)[:, None]
+        self._qpos[worlds, self.layout.qpos] = joint_pos.numpy()[ids]
+        self._qvel[worlds, self.layout.dofs] = joint_vel.numpy()[ids]
         # The motors hold the pose until the first step, which sets its own targets.
         self._ctrl[ids] = joint_pos.numpy()[ids]
         self.batch.forward(ids)
@@ -134,10 +133,11 @@ class MujocoCpuSimulator:
             tensor[mask] = parameters.tensors()[name][mask]
         new = {name: tensor.numpy()[ids].astype(np.float64) for name, tensor in self.parameters.tensors().items()}
         robot, layout, fields, base = self.robot, self.layout, self._model_fields, self.layout.base_bodies
-        fields["geom_friction"][np.ix_(ids, layout.robot_geoms, [0])] = new["friction"][:, None, None]
+        worlds = np.flatnonzero(ids)[:, None]
+        fields["geom_friction"][worlds, layout.robot_geoms, 0] = new["friction"][:, None]
         fields["body_mass"][ids, base[0]] = self.model.body_mass[base[0]] + new["added_mass"]
         offset = np.einsum("bij,nj->nbi", self._root_to_base_bodies, new["mass_offset"])
-        fields["body_ipos"][np.ix_(ids, base)] = self.model.body_ipos[base] + offset
+        fields["body_ipos"][worlds, base] = self.model.body_ipos[base] + offset
         stiffness = robot.stiffness * new["stiffness"] * new["motor_strength"]
         damping = robot.damping * new["damping"] * new["motor_strength"]
         fields["actuator_gainprm"][ids, :, 0] = stiffness

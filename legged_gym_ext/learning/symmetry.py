@@ -1,0 +1,55 @@
+"""Mirrored experience for PPO: a biped that turns left has learned to turn right.
+
+For rsl_rl's symmetry extension (Mittal et al., "Symmetry Considerations for Learning Task Symmetric Robot Policies",
+ICRA 2024). What a mirrored observation is, observations.py says.
+"""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from legged_gym_ext.envs.observations import MirrorTable, mirror_tables
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.models.actor import DEPTH
+from legged_gym_ext.models.teacher import FRAMES, Frames
+
+
+class Mirror:
+    """Appends to a mini-batch what the mirror image of the robot would have seen and done.
+
+    Args:
+        env: The environment, whose robot and observation groups decide what is whose mirror image.
+    """
+
+    def __init__(self, env: ParkourEnv) -> None:
+        self.tables = mirror_tables(env)
+        self.rows, self.columns = env.config.camera.resolution
+
+    def __call__(
+        self, env: ParkourEnv, obs: TensorDict | None, actions: Tensor | None
+    ) -> tuple[TensorDict | None, Tensor | None]:
+        """Return observations and actions (2 * batch, ...): as they were, then mirrored; None stays None."""
+        both = None if obs is None else self._observations(obs)
+        return both, None if actions is None else _append(actions, self.tables["actions"])
+
+    def _observations(self, obs: TensorDict) -> TensorDict:
+        groups = {name: _append(obs[name], table) for name, table in self.tables.items() if name in obs.keys()}  # noqa: SIM118
+        if DEPTH in obs.keys():  # noqa: SIM118
+            groups[DEPTH] = torch.cat([obs[DEPTH], self.flip(obs[DEPTH])])
+        both = TensorDict(groups, batch_size=[2 * obs.batch_size[0]])
+        if FRAMES in obs.keys():  # noqa: SIM118
+            images, index = obs[FRAMES]
+            both.set_non_tensor(
+                FRAMES, Frames(torch.cat([images, self.flip(images)]), torch.cat([index, index + len(images)]))
+            )
+        return both
+
+    def flip(self, images: Tensor) -> Tensor:
+        """Swap left and right in images (batch, rows * columns)."""
+        return images.unflatten(1, (self.rows, self.columns)).flip(2).flatten(1)
+
+
+def _append(values: Tensor, table: MirrorTable) -> Tensor:
+    return torch.cat([values, values[:, table.columns] * table.signs])
