@@ -1,3 +1,9 @@
 """Legged robots that learn parkour from a depth camera: teacher (PPO) and student (DAgger) in one run."""
 
+import os
+
+# Physics, ray casting and networks take turns on the same cores: a thread pool that spins while it waits for its next
+# turn takes them from the others. OpenMP reads this when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"

@@ -153,17 +153,18 @@ def test_reset_and_detach_act_on_the_memory() -> None:
     assert encoder.hidden_state is None
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-def test_depth_teacher_is_a_plain_mlp_however_its_frames_come(normalize: bool) -> None:
+@pytest.mark.parametrize(("normalize", "gain"), [(False, 1.0), (True, 1.0), (False, 0.1)])
+def test_depth_teacher_is_a_plain_mlp_however_its_frames_come(normalize: bool, gain: float) -> None:
     torch.manual_seed(0)
     obs = observations(6)
-    teacher = DepthTeacher(obs, GROUPS, "depth", 10, **mlp_arguments(obs_normalization=normalize))
+    teacher = DepthTeacher(obs, GROUPS, "depth", 10, depth_gain=gain, **mlp_arguments(obs_normalization=normalize))
     plain = MLPModel(obs, GROUPS, "depth", 10, **mlp_arguments())
     plain.load_state_dict(teacher.state_dict(), strict=False)
     teacher.update_normalization(observations(50, seed=3, normalize_to=4.0))
     seen = torch.tensor([0, 0, 2, 2, 2, 5])
     obs["depth"] = obs["depth"][seen]
     normalized = obs.clone()
+    normalized["depth"] *= gain
     if normalize:
         vectors = teacher.obs_normalizer(torch.cat([obs["proprio"], obs["phase"]], dim=1))
         normalized["proprio"], normalized["phase"] = vectors.split([43, 2], dim=1)
@@ -276,8 +277,9 @@ def test_exported_student_acts_as_the_student_does() -> None:
 @pytest.mark.parametrize("kind", ["depth", "scan"])
 def test_exported_teacher_acts_as_the_teacher_does(kind: str) -> None:
     obs = observations(3)
+    more = {"depth_gain": 0.1} if kind == "depth" else {}
     make = DepthTeacher if kind == "depth" else ScandotsTeacher
-    teacher = make(obs, GROUPS, kind, 10, **mlp_arguments(obs_normalization=True))
+    teacher = make(obs, GROUPS, kind, 10, **mlp_arguments(obs_normalization=True, **more))
     teacher.update_normalization(observations(50, normalize_to=4.0))
     teacher.eval()
     flat = torch.cat([obs[group] for group in GROUPS[kind]], dim=1)

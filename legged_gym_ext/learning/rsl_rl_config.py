@@ -13,8 +13,6 @@ from legged_gym_ext.models.actor import DEPTH, PROPRIO, SCAN
 def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     """Return the dictionary that rsl_rl's OnPolicyRunner and PPO are constructed from.
 
-    Where PPO learns from mirror images, the caller adds the function that makes them, which needs the environment.
-
     Args:
         config: The run's configuration.
         bfloat16: Whether the depth teacher multiplies images in bfloat16.
@@ -50,7 +48,7 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     else:
         raise unknown("teacher.kind", teacher.kind, ("depth", "scandots"))
     algorithm = {"class_name": "PPO", **asdict(config.ppo)}
-    algorithm["symmetry_cfg"] = {"use_data_augmentation": True} if algorithm.pop("symmetry") else None
+    del algorithm["symmetry"]  # rsl_rl's needs the environment: the runner adds it
     others = list(config.observations.others)
     scan = [SCAN] if config.env.scandots else []
     return {

@@ -27,7 +27,7 @@ from legged_gym_ext.learning.precision import use_bfloat16
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
 from legged_gym_ext.learning.statistics import EpisodeStatistics
-from legged_gym_ext.learning.symmetry import Mirror
+from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
 
@@ -55,12 +55,12 @@ class ParkourRunner(OnPolicyRunner):
         self.log_dir = Path(log_dir) if log_dir is not None else None
         bfloat16 = use_bfloat16(config.runner.precision, device)
         cfg = rsl_rl_config(config, bfloat16)
-        if config.ppo.symmetry:
-            cfg["algorithm"]["symmetry_cfg"]["data_augmentation_func"] = Mirror(env)  # type: ignore[arg-type]
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints the networks
             super().__init__(env, cfg, str(log_dir) if self.log_dir and cfg["logger"] else None, device)
         obs = env.get_observations().to(device)
         alg = self.alg
+        if config.ppo.symmetry:
+            alg.symmetry = MirrorAugmentation(env)  # type: ignore[arg-type]
         alg.optimizer = torch.optim.Adam(
             chain(alg.actor.parameters(), alg.critic.parameters()), lr=alg.learning_rate, fused=True
         )
@@ -214,7 +214,7 @@ class ParkourRunner(OnPolicyRunner):
         with torch.no_grad():
             self._collect()
         collected = time.perf_counter()
-        losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items()}
+        losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
         losses |= {
             "Loss/learning_rate": self.alg.learning_rate,
             "Policy/mean_std": self.teacher.output_std.mean().item(),

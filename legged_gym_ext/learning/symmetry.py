@@ -7,6 +7,9 @@ ICRA 2024). What a mirrored observation is, observations.py says.
 from __future__ import annotations
 
 import torch
+from rsl_rl.extensions import Symmetry
+from rsl_rl.models import MLPModel
+from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -14,6 +17,24 @@ from legged_gym_ext.envs.observations import MirrorTable, mirror_tables
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.models.actor import DEPTH
 from legged_gym_ext.models.teacher import FRAMES, Frames
+
+
+class MirrorAugmentation(Symmetry):
+    """Adds to each mini-batch its mirror image, and computes nothing else.
+
+    rsl_rl's own extension also runs the actor a second time for a loss that only the log would see.
+
+    Args:
+        env: The environment.
+    """
+
+    def __init__(self, env: ParkourEnv) -> None:
+        super().__init__(env, Mirror(env), use_data_augmentation=True)
+
+    def compute_loss(self, actor: MLPModel, batch: RolloutStorage.Batch, original_batch_size: int) -> Tensor:
+        """Return zero."""
+        assert batch.actions is not None
+        return batch.actions.new_zeros(())
 
 
 class Mirror:

@@ -41,21 +41,37 @@ class ImageLinear(nn.Linear):
     With a 4096-pixel image that comes every fifth step this layer is most of PPO's cost. It makes the image's columns,
     and nothing else, a matrix product of their own, in bfloat16 if so told. As the same arithmetic serves the rollout
     and the update, the probability ratio stays exact, which autocast in the update alone would spoil.
+
+    Args:
+        linear: The layer whose weights it takes over.
+        image_columns: Which columns of the weight read the image.
+        dtype: To multiply the image in.
+        image_gain: Factor on the image. Adam moves every weight by about the learning rate, so thousands of correlated
+            pixels move the output far more than the other inputs do, and an adaptive learning rate falls to its floor.
     """
 
-    def __init__(self, linear: nn.Linear, image_columns: slice, dtype: torch.dtype) -> None:
+    def __init__(self, linear: nn.Linear, image_columns: slice, dtype: torch.dtype, image_gain: float) -> None:
         super().__init__(1, 1, device="meta")
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.image_columns = image_columns
         self.dtype = dtype
+        self.image_gain = image_gain
+
+    def plain(self) -> nn.Linear:
+        """Return an ordinary layer that computes the same, in float32, from ``cat[proprio, image, others]``."""
+        linear = nn.Linear(self.in_features, self.out_features, device=self.weight.device)
+        weight = self.weight.detach().clone()
+        weight[:, self.image_columns] *= self.image_gain
+        linear.load_state_dict({"weight": weight, "bias": self.bias})
+        return linear
 
     def forward(self, input: _Input) -> Tensor:
         """Return (batch, out_features) for vectors ``cat[proprio, others]`` (batch, ...) and the frames they saw."""
         vectors, (images, index) = input
         start, stop = self.image_columns.start, self.image_columns.stop
         parts = self.weight.split([start, stop - start, self.in_features - stop], dim=1)  # slices: slow backward
-        seen = F.linear(images.to(self.dtype), parts[1].to(self.dtype)).to(vectors.dtype)
+        seen = F.linear(images.to(self.dtype), parts[1].to(self.dtype)).to(vectors.dtype) * self.image_gain
         if index is not None:
             seen = F.embedding(index, seen)  # seen[index] with a backward five times as fast
         return F.linear(vectors, torch.cat([parts[0], parts[2]], dim=1), self.bias) + seen
@@ -70,6 +86,7 @@ class DepthTeacher(ParkourActor):
         obs_set: Name of the set.
         output_dim: Number of actions.
         mixed_precision: Multiply the image in bfloat16.
+        depth_gain: Factor on the depth image, see :class:`ImageLinear`; 1 = the specification's network.
         mlp: The remaining arguments of rsl_rl's MLPModel.
     """
 
@@ -80,13 +97,15 @@ class DepthTeacher(ParkourActor):
         obs_set: str,
         output_dim: int,
         mixed_precision: bool = False,
+        depth_gain: float = 1.0,
         **mlp: Any,
     ) -> None:
         pixels = obs[obs_groups[obs_set][1]].shape[-1]
         super().__init__(obs, obs_groups, obs_set, output_dim, terrain_dim=pixels, **mlp)
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
-        self.mlp[0] = ImageLinear(first, self.terrain_columns, torch.bfloat16 if mixed_precision else torch.float32)
+        dtype = torch.bfloat16 if mixed_precision else torch.float32
+        self.mlp[0] = ImageLinear(first, self.terrain_columns, dtype, depth_gain)
 
     def get_latent(  # type: ignore[override]  # the first layer takes the input in two parts
         self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None
@@ -186,8 +205,6 @@ def plain_mlp(actor: MLPModel) -> nn.Sequential:
     """Return a copy of the actor's MLP whose first layer is an ordinary one."""
     mlp = deepcopy(actor.mlp)
     first = mlp[0]
-    assert isinstance(first, nn.Linear)
-    plain = nn.Linear(first.in_features, first.out_features, device="meta")
-    plain.weight, plain.bias = first.weight, first.bias
-    mlp[0] = plain
+    if isinstance(first, ImageLinear):
+        mlp[0] = first.plain()
     return mlp
