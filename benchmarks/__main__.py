@@ -1,13 +1,13 @@
-"""Measure: ``python -m benchmarks [--num_envs N] [--only depth environment training]``."""
+"""Measure: ``python -m benchmarks [--num_envs N] [--only depth environment training feet]``."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import depth, environment, training
+from benchmarks import depth, environment, feet, training
 from legged_gym_ext.cli import main_guard
 
-BENCHMARKS = {"depth": depth.run, "environment": environment.run, "training": training.run}
+BENCHMARKS = {"depth": depth.run, "environment": environment.run, "training": training.run, "feet": feet.run}
 
 
 def main(argv: list[str]) -> None:

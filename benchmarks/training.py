@@ -56,8 +56,6 @@ def run(num_envs: int = 256, iterations: int = 3, task: str = "parkour_depth") -
     for label, value in sorted(parts.items(), key=lambda item: -item[1]):
         print(f"  {label:<26} {value:7.3f} s  {value / total:6.1%}")
     print(f"  {'whole':<26} {total:7.3f} s  = {ppo_steps * num_envs / total:,.0f} environment steps/s")
-    print(
-        f"  one distillation: {seconds['distillation']:.3f} s, of which rollout {seconds['student' + chr(39) + 's rollout']:.3f} s "
-        f"and update {seconds['DAgger update']:.3f} s"
-    )
+    rollout, update = seconds["student's rollout"], seconds["DAgger update"]
+    print(f"  one distillation: {seconds['distillation']:.3f} s (rollout {rollout:.3f} s, update {update:.3f} s)")
     return parts

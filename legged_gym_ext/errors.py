@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input. The message is one line that names the input, what is allowed and, where there is one, a near match."""
+    """Bad input. The message is one line that names the input, what is allowed and the nearest match, if any."""
 
 
 def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:

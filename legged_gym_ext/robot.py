@@ -42,8 +42,8 @@ class Robot:
     action_scale: float
     soft_limit: float
     mirror: tuple[np.ndarray, np.ndarray] | None
-    """For each joint the one that is its mirror image in the x-z plane, (10,), and the sign, (10,), with which its angle
-    takes the other's place; None where the robot is not symmetric."""
+    """For each joint the one that is its mirror image in the x-z plane, (10,), and the sign with which its angle takes
+    the other's place, (10,); None where the robot is not symmetric."""
 
     @property
     def soft_range(self) -> np.ndarray:

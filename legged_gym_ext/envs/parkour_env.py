@@ -76,7 +76,6 @@ class ParkourEnv(VecEnv):
         self.boxes = self.library.boxes[torch.zeros(num_envs, dtype=torch.int64, device=device)]
         self.state = EnvState.zeros(
             num_envs,
-            len(self.reward_weights),
             max(config.randomization.action_latency),
             self.camera.initial_state(),
             device,
@@ -102,8 +101,8 @@ class ParkourEnv(VecEnv):
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
         """Act (num_envs, 10) for one control step; see ``rsl_rl.env.VecEnv.step``.
 
-        ``extras`` further has ``terrain_level``, and, of episodes that end with this step: ``success`` (bool),
-        ``progress`` (m) and ``reward_sums`` (num_envs, terms in the order of ``reward_weights``).
+        ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``success`` (bool) and
+        ``progress`` (m). Its ``log`` has means over the environments: reward terms per second, speeds, diverged worlds.
         """
         self.simulator.step(self._joint_targets(actions))
         self._push()
@@ -195,7 +194,7 @@ class ParkourEnv(VecEnv):
     def _reward(self) -> Tensor:
         """Return the weighted sum of the reward terms, (num_envs,)."""
         terms = torch.stack([rewards.TERMS[name](self) * w * self.dt for name, w in self.reward_weights.items()], dim=1)
-        self.state.reward_sums += terms
+        self._mean_terms = terms.mean(dim=0) / self.dt
         self.state.last_joint_vel.copy_(self.sim_state.joint_vel)
         total = terms.sum(dim=1)
         return total.clamp(min=0) if self.config.rewards.only_positive else total
@@ -207,9 +206,13 @@ class ParkourEnv(VecEnv):
             "time_outs": truncated.float(),
             "success": terminations.is_success(self),
             "progress": state.progress.clone(),
-            "reward_sums": state.reward_sums.clone(),
             "terrain_level": state.terrain_level.clone(),
-            "log": {"Health/diverged": self.sim_state.diverged.float().sum()},
+            "log": {
+                **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights, self._mean_terms, strict=True)},
+                "Speed/commanded": state.forward_speed.mean(),
+                "Speed/toward_waypoint": (self.sim_state.root_lin_vel[:, :2] * self.goal_direction).sum(dim=1).mean(),
+                "Health/diverged": self.sim_state.diverged.float().sum(),
+            },
         }
 
     def _reset(self, mask: Tensor, change_level: bool = True) -> None:
@@ -257,7 +260,7 @@ class ParkourEnv(VecEnv):
         )
 
         for tensor in (
-            *(state.episode_length, state.waypoint, state.progress, state.reward_sums),
+            *(state.episode_length, state.waypoint, state.progress),
             *(state.last_joint_vel, state.contact, state.contact_time, state.air_time),
         ):
             _assign(mask, tensor, torch.zeros((), dtype=tensor.dtype, device=self.device))

@@ -29,8 +29,6 @@ class EnvState:
     """Index of the next waypoint; the number of waypoints once all are reached, (num_envs,), int64."""
     progress: Tensor
     """Furthest that the base has come along the course in this episode, (num_envs,), m."""
-    reward_sums: Tensor
-    """Sum of each reward term over the episode, (num_envs, number of terms)."""
     # Commands and actions
     forward_speed: Tensor
     """Commanded speed toward the waypoint, (num_envs,), m/s."""
@@ -53,7 +51,7 @@ class EnvState:
     camera: CameraState
 
     @staticmethod
-    def zeros(num_envs: int, num_rewards: int, max_latency: int, camera: CameraState, device: torch.device) -> EnvState:
+    def zeros(num_envs: int, max_latency: int, camera: CameraState, device: torch.device) -> EnvState:
         """Allocate the state."""
 
         def new(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -67,7 +65,6 @@ class EnvState:
             tile=new(n, dtype=integer),
             waypoint=new(n, dtype=integer),
             progress=new(n),
-            reward_sums=new(n, num_rewards),
             forward_speed=new(n),
             commands=new(n, 4),
             actions=new(max_latency + 2, n, NUM_JOINTS),

@@ -1,0 +1,94 @@
+"""The whole program on the real environment: training, resuming, and the files that a run leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from legged_gym_ext.config import Config
+from legged_gym_ext.config_io import load_config
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.paths import ROOT
+from legged_gym_ext.runtime import seed_everything
+
+TINY = [
+    *("terrain.levels=2", "terrain.variants=1", "runner.num_steps_per_env=6", "teacher.hidden_dims=[32,16]"),
+    *("student.gru_hidden=16", "distill.start=1", "distill.interval=2", "distill.steps_per_env=7", "distill.beta=0.5"),
+    *("distill.bptt_steps=4", "env.episode_length_s=0.5", "ppo.num_learning_epochs=2", "runner.logger=none"),
+]
+
+
+def make_runner(config: Config, folder: Path | None = None) -> ParkourRunner:
+    return ParkourRunner(ParkourEnv(config, 6, torch.device("cpu")), config, folder, "cpu")
+
+
+def flatten(value: object, path: str = "") -> dict[str, object]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flatten(item, f"{path}/{key}").items()}
+    if isinstance(value, (list, tuple)):
+        return {k: v for key, item in enumerate(value) for k, v in flatten(item, f"{path}/{key}").items()}
+    return {path: value}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["parkour_depth", "parkour_scandots"])
+def test_resuming_goes_on_bit_for_bit(task: str, tmp_path: Path) -> None:
+    """3 iterations and 3 more after a restart leave the same checkpoint as 6 in one go."""
+    config = load_config(task, TINY)
+    seed_everything(config.seed)
+    whole = make_runner(config, tmp_path / "whole")
+    whole.learn(6)
+
+    seed_everything(config.seed)
+    make_runner(config, tmp_path / "parts").learn(3)
+    seed_everything(999)  # a new process does not know the old one's generators
+    resumed = make_runner(config, tmp_path / "parts")
+    resumed.load(str(tmp_path / "parts" / "model_3.pt"))
+    resumed.learn(3)
+
+    assert {p.name for p in (tmp_path / "parts").glob("*.pt")} == {"model_3.pt", "model_6.pt"}
+    contents = [flatten(torch.load(tmp_path / name / "model_6.pt", weights_only=True)) for name in ("whole", "parts")]
+    assert contents[0].keys() == contents[1].keys()
+    assert any("student" in key for key in contents[0]) and any("physics" in key for key in contents[0])
+    for key, value in contents[0].items():
+        same = torch.equal(value, contents[1][key]) if isinstance(value, torch.Tensor) else value == contents[1][key]
+        assert same, key
+
+
+@pytest.mark.slow
+def test_the_newcomers_run_leaves_what_the_readme_says(tmp_path: Path) -> None:
+    command = [sys.executable, "train.py", "--task=parkour_depth", "--num_envs=4", "--max_iterations=2", "--seed=1"]
+    extra = ["distill.start=0", "distill.interval=1", "distill.steps_per_env=4", "distill.bptt_steps=4"]
+    name = f"_test_{os.getpid()}"
+    experiment = ROOT / "logs" / name
+    try:
+        done = subprocess.run(
+            [*command, f"--experiment_name={name}", *extra, "env.episode_length_s=0.3"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "teacher     student" in done.stdout and "time left" in done.stdout
+        (folder,) = experiment.iterdir()
+        assert {"config.yaml", "model_2.pt"} <= {path.name for path in folder.iterdir()}
+        assert load_config(str(folder / "config.yaml"), []).seed == 1
+
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        tags = set(events.Tags()["scalars"])
+        for tag in ("Return", "EpisodeLength", "SuccessRate", "TerrainLevel", "Reward/alive", "Health/diverged"):
+            assert {f"{tag}/teacher", f"{tag}/student"} <= tags, tag
+        assert "Distill/loss" in tags
+    finally:
+        shutil.rmtree(experiment, ignore_errors=True)
