@@ -448,3 +448,21 @@ def test_unknown_names_are_one_clear_line() -> None:
     config.observations.others = ["gait_fase"]
     with pytest.raises(UserError, match="did you mean 'gait_phase'"):
         ParkourEnv(config, 2, CPU)
+
+
+def test_a_foot_on_the_next_step_is_no_fall() -> None:
+    env = ParkourEnv(quiet(small_config()), N, CPU)
+    env.boxes = torch.tensor([0.0, 0.0, -1000.0, 1, 0, 0, 0, 0, 0, 0]).repeat(N, 32, 1)
+    env.boxes[:, 0] = torch.tensor([0.0, 0.0, -0.5, 1, 0, 0, 0, 2.0, 1.0, 0.5])
+    env.boxes[:, 1] = torch.tensor([1.0, 0.0, 0.2, 1, 0, 0, 0, 0.5, 1.0, 0.25])  # its top is at 0.45 m
+    env.sim_state.root_pos[:] = torch.tensor([0.4, 0.0, 1.0])
+    env.sim_state.foot_pos[:, 0] = torch.tensor([0.7, 0.1, 0.45])
+    env.sim_state.foot_pos[:, 1] = torch.tensor([0.3, -0.1, 0.0])
+    env._derive()
+    torch.testing.assert_close(env.base_height, torch.full((N,), 1.0))
+    torch.testing.assert_close(env.foot_clearance, torch.zeros(N, 2), atol=1e-6, rtol=0.0)
+    # Both feet up, and the base still low: that is a fall.
+    env.sim_state.foot_pos[:, 1, 0] = 0.7
+    env.sim_state.root_pos[:] = torch.tensor([0.7, 0.0, 1.0])
+    env._derive()
+    torch.testing.assert_close(env.base_height, torch.full((N,), 0.55))

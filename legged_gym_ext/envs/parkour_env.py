@@ -204,7 +204,7 @@ class ParkourEnv(VecEnv):
         state = self.state
         return {
             "time_outs": truncated.float(),
-            "success": terminations.is_success(self),
+            "success": truncated & terminations.course_finished(self),
             "progress": state.progress.clone(),
             "terrain_level": state.terrain_level.clone(),
             "log": {
@@ -322,7 +322,8 @@ class ParkourEnv(VecEnv):
         self.foot_clearance = sim.foot_pos[..., 2] - under_feet[..., 0]
         edges = (under_feet[..., 1:] - under_feet[..., :1]).abs() > rewards_config.edge_height
         self.foot_near_edge = edges.any(dim=-1)
-        ground = torch.maximum(heights[:, 0], under_feet[..., 0].amax(dim=1))
+        # Over the lowest of what is under base and feet: a foot on the next step does not make the base low.
+        ground = torch.minimum(heights[:, 0], under_feet[..., 0].amin(dim=1))
         self.base_height = sim.root_pos[:, 2] - ground
 
         offset = self._goal() - sim.root_pos[:, :2]

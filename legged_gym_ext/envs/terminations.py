@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -41,8 +40,3 @@ def check(env: ParkourEnv) -> tuple[Tensor, Tensor]:
     """Return (terminated, truncated), each (num_envs,) bool: a failure, and an end that the value is carried over."""
     terminated = fallen(env) | out_of_bounds(env)
     return terminated, (time_is_up(env) | course_finished(env)) & ~terminated
-
-
-def is_success(env: ParkourEnv) -> Tensor:
-    """Return where the course is finished without a failure, (num_envs,) bool."""
-    return course_finished(env) & ~torch.logical_or(fallen(env), out_of_bounds(env))
