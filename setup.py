@@ -31,8 +31,8 @@ setup(
         "tensorboard>=2.18,<3",
         "wandb>=0.25,<1",
         "matplotlib>=3.9,<4",
-        "imageio>=2.35,<3",
         "imageio-ffmpeg>=0.5,<1",
+        "pillow>=11,<14",
     ],
     extras_require={
         "gpu": ["mujoco-warp>=4.0,<5", "warp-lang>=1.15,<2"],

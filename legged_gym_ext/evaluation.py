@@ -1,0 +1,151 @@
+"""Playing a trained policy and counting how its episodes end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rsl_rl.models import MLPModel
+from torch import Tensor
+
+from legged_gym_ext.terrain.tiles import KINDS
+
+if TYPE_CHECKING:
+    from legged_gym_ext.envs.parkour_env import ParkourEnv
+
+HELD_LEVELS = ("curriculum.enabled=false",)
+NOTHING_RANDOM = (
+    "observations.noise.enabled=false",
+    "randomization.enabled=false",
+    "camera.depth_noise=0.0",
+    "camera.dropout=0.0",
+    "camera.position_noise=0.0",
+    "camera.rotation_noise_degrees=0.0",
+)
+"""Changes to a run's configuration that switch noise, domain randomization, latency and pushes off.
+
+Robots still start at slightly random places, headings and joint angles.
+"""
+
+
+def only_terrain(kind: str) -> tuple[str, ...]:
+    """Return the changes to a run's configuration that leave no terrain but ``kind``."""
+    return tuple(f"terrain.{other}.proportion={float(other == kind)}" for other in KINDS)
+
+
+def spread_levels(kinds: Tensor, levels: int) -> Tensor:
+    """Return a level for each environment, (num_envs,) long: evenly over 0 .. ``levels`` - 1 within every kind.
+
+    The j-th of a kind's n environments, j = 0 .. n - 1, gets level floor((j + 1/2) levels / n).
+    """
+    same = kinds[:, None] == kinds
+    place = torch.tril(same, diagonal=-1).sum(dim=1)
+    return ((2 * place + 1) * levels) // (2 * same.sum(dim=1))
+
+
+def examples(kinds: Tensor) -> list[int]:
+    """Return one environment of every kind, the middle one: of a middling level, where levels are spread."""
+    members = [(kinds == kind).nonzero()[:, 0].tolist() for kind in kinds.unique()]
+    return [environments[len(environments) // 2] for environments in members]
+
+
+def share_out(episodes: int, num_envs: int) -> Tensor:
+    """Return how many of ``episodes`` each environment plays, (num_envs,) long: as equal shares as possible."""
+    return episodes // num_envs + (torch.arange(num_envs) < episodes % num_envs).long()
+
+
+def play(env: ParkourEnv, policy: MLPModel, device: torch.device) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Let ``policy`` act in ``env`` from fresh episodes; yield the dones (num_envs,) and extras of step after step."""
+    observations = env.get_observations()
+    policy.reset()
+    while True:
+        with torch.no_grad():
+            actions = policy(observations.to(device)).to(env.device)
+            observations, _, dones, extras = env.step(actions)
+            policy.reset(dones.to(device))
+        yield dones.bool(), extras
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over episodes."""
+
+    episodes: int
+    success: float
+    """Share that finished the course."""
+    distance: float
+    """Furthest along the course, m."""
+    time: float
+    """Length of an episode, s."""
+    falls: float
+    """Share in which the robot fell or left the tile."""
+    speed: float
+    """All distance over all time, m/s."""
+
+
+class EpisodeCount:
+    """The results of each environment's first episodes, a number that is fixed beforehand.
+
+    To take whichever episodes end first would favour short ones: falls.
+
+    Args:
+        kinds: Terrain kind of each environment, (num_envs,) long.
+        quota: Episodes of each environment that count, (num_envs,) long.
+        step_time: Length of a control step, s.
+    """
+
+    def __init__(self, kinds: Tensor, quota: Tensor, step_time: float) -> None:
+        self.kinds, self.quota = kinds.cpu(), quota.cpu()
+        self._step_time = step_time
+        self._ended = torch.zeros_like(self.quota)
+        self._steps = torch.zeros_like(self.quota)
+        self._results: list[Tensor] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether all episodes that count have ended."""
+        return bool((self._ended >= self.quota).all())
+
+    def add(self, dones: Tensor, extras: dict[str, Any]) -> None:
+        """Add a step of all environments: dones (num_envs,) bool and the environment's extras."""
+        dones = dones.cpu()
+        self._steps += 1
+        counts = dones & (self._ended < self.quota)
+        columns = [
+            self.kinds,
+            extras["success"].cpu(),
+            extras["progress"].cpu(),
+            self._steps * self._step_time,
+            ~extras["time_outs"].cpu().bool(),
+        ]
+        self._results.append(torch.stack([column[counts].double() for column in columns], dim=1))
+        self._ended += dones
+        self._steps[dones] = 0
+
+    def summary(self, kind: int | None = None) -> Summary | None:
+        """Return the means over the episodes on terrain ``kind``, on all where it is None; None if there are none."""
+        results = torch.cat(self._results) if self._results else torch.zeros(0, 5)
+        if kind is not None:
+            results = results[results[:, 0] == kind]
+        if not len(results):
+            return None
+        _, success, distance, time, falls = results.mean(dim=0).tolist()
+        return Summary(len(results), success, distance, time, falls, speed=distance / time)
+
+
+def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
+    """Return the means as text: a line for each kind of terrain, and one for all episodes where there are several."""
+    summaries = {name: episodes.summary(kind) for kind, name in enumerate(kinds)}
+    if len(summaries) > 1:
+        summaries["all"] = episodes.summary()
+    rows = [("terrain", "episodes", "success", "distance", "length", "falls", "speed")]
+    for name, mean in summaries.items():
+        if mean:
+            distance, time, speed = f"{mean.distance:.2f} m", f"{mean.time:.1f} s", f"{mean.speed:.2f} m/s"
+            rows.append((name, str(mean.episodes), f"{mean.success:.0%}", distance, time, f"{mean.falls:.0%}", speed))
+    lines = [f"{name:<16}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
+    if missing := [name for name, mean in summaries.items() if not mean]:
+        lines.append(f"no episodes: {', '.join(missing)}")
+    return "\n".join(lines)
