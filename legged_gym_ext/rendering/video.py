@@ -25,7 +25,7 @@ FRAME_RATE = 25  # frames/s, about: a whole number of control steps from frame t
 _DISTANCE, _AZIMUTH, _ELEVATION = 3.6, 62.0, -20.0  # of the camera from what it looks at, m and degrees
 _LOOK_AHEAD = np.array([0.45, 0.0, -0.3])  # of the base, m
 _FOLLOW_TIME = 0.4  # s in which the camera makes up for 63 % of a distance
-_INSET, _MARGIN, _PADDING = 208, 16, 10  # pixels
+_INSET, _MARGIN, _PADDING = 240, 16, 10  # pixels
 _DEPTH_COLOURS = (255 * colormaps["turbo_r"](np.linspace(0.02, 0.98, 256))[:, :3]).astype(np.uint8)  # red is near
 _PANEL, _TEXT, _FAINT = (16, 20, 28, 170), (255, 255, 255, 255), (205, 212, 222, 255)
 
@@ -99,7 +99,7 @@ def _frames(moments: list[Moment], scene: RobotScene, frame_time: float) -> Iter
     option = mujoco.MjvOption()
     option.geomgroup[:] = 0
     option.geomgroup[VISUAL_GROUP] = 1
-    fonts = [ImageFont.load_default(size) for size in (24, 17, 14)]
+    fonts = [ImageFont.load_default(size) for size in (21, 17, 14)]
     follow = 1 - np.exp(-frame_time / _FOLLOW_TIME)
     scene.model.vis.global_.offwidth, scene.model.vis.global_.offheight = WIDTH, HEIGHT
     with mujoco.Renderer(scene.model, HEIGHT, WIDTH) as renderer:
