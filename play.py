@@ -87,8 +87,8 @@ def run(
 ) -> None:
     """Play until all episodes that count have ended; where somebody watches, until the viewer is closed or Ctrl-C."""
     try:
-        for dones, extras in evaluation.play(env, policy, device):
-            count.add(dones, extras)
+        for rewards, dones, extras in evaluation.play(env, policy, device):
+            count.add(rewards, dones, extras)
             if recorder:
                 recorder.add(dones)
             if live:

@@ -62,6 +62,7 @@ class RobotConfig:
     armature: float = 0.01  # rotor inertia seen at the joint, kg m^2
     action_scale: float = 0.25
     soft_limit: float = 0.9  # share of the joint range that is free of the joint-limit reward
+    hips: list[str] = field(default_factory=lambda: ["hip_yaw", "hip_roll"])  # name parts: the hip deviation reward
 
 
 @dataclass

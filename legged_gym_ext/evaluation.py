@@ -56,16 +56,20 @@ def share_out(episodes: int, num_envs: int) -> Tensor:
     return episodes // num_envs + (torch.arange(num_envs) < episodes % num_envs).long()
 
 
-def play(env: ParkourEnv, policy: MLPModel, device: torch.device) -> Iterator[tuple[Tensor, dict[str, Any]]]:
-    """Let ``policy`` act in ``env`` from fresh episodes; yield the dones (num_envs,) and extras of step after step."""
+Step = tuple[Tensor, Tensor, dict[str, Any]]
+"""Rewards (num_envs,), dones (num_envs,) bool and extras of a step of all environments."""
+
+
+def play(env: ParkourEnv, policy: MLPModel, device: torch.device) -> Iterator[Step]:
+    """Let ``policy`` act in ``env`` from fresh episodes; yield what each step brings."""
     observations = env.get_observations()
     policy.reset()
     while True:
         with torch.no_grad():
             actions = policy(observations.to(device)).to(env.device)
-            observations, _, dones, extras = env.step(actions)
+            observations, rewards, dones, extras = env.step(actions)
             policy.reset(dones.to(device))
-        yield dones.bool(), extras
+        yield rewards, dones.bool(), extras
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Summary:
     """Length of an episode, s."""
     falls: float
     """Share in which the robot fell or left the tile."""
+    total_reward: float
+    """Return of an episode, undiscounted."""
     speed: float
     """All distance over all time, m/s."""
 
@@ -101,6 +107,7 @@ class EpisodeCount:
         self._step_time = step_time
         self._ended = torch.zeros_like(self.quota)
         self._steps = torch.zeros_like(self.quota)
+        self._return = torch.zeros(len(self.quota))
         self._results: list[Tensor] = []
 
     @property
@@ -108,10 +115,11 @@ class EpisodeCount:
         """Whether all episodes that count have ended."""
         return bool((self._ended >= self.quota).all())
 
-    def add(self, dones: Tensor, extras: dict[str, Any]) -> None:
-        """Add a step of all environments: dones (num_envs,) bool and the environment's extras."""
+    def add(self, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
+        """Add a step of all environments: rewards (num_envs,), dones (num_envs,) bool and the environment's extras."""
         dones = dones.cpu()
         self._steps += 1
+        self._return += rewards.cpu()
         counts = dones & (self._ended < self.quota)
         columns = [
             self.kinds,
@@ -119,20 +127,22 @@ class EpisodeCount:
             extras["progress"].cpu(),
             self._steps * self._step_time,
             ~extras["time_outs"].cpu().bool(),
+            self._return,
         ]
         self._results.append(torch.stack([column[counts].double() for column in columns], dim=1))
         self._ended += dones
         self._steps[dones] = 0
+        self._return[dones] = 0.0
 
     def summary(self, kind: int | None = None) -> Summary | None:
         """Return the means over the episodes on terrain ``kind``, on all where it is None; None if there are none."""
-        results = torch.cat(self._results) if self._results else torch.zeros(0, 5)
+        results = torch.cat(self._results) if self._results else torch.zeros(0, 6)
         if kind is not None:
             results = results[results[:, 0] == kind]
         if not len(results):
             return None
-        _, success, distance, time, falls = results.mean(dim=0).tolist()
-        return Summary(len(results), success, distance, time, falls, speed=distance / time)
+        _, success, distance, time, falls, total_reward = results.mean(dim=0).tolist()
+        return Summary(len(results), success, distance, time, falls, total_reward, speed=distance / time)
 
 
 def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
@@ -140,11 +150,13 @@ def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
     summaries = {name: episodes.summary(kind) for kind, name in enumerate(kinds)}
     if len(summaries) > 1:
         summaries["all"] = episodes.summary()
-    rows = [("terrain", "episodes", "success", "distance", "length", "falls", "speed")]
+    rows = [("terrain", "episodes", "success", "distance", "length", "falls", "speed", "return")]
     for name, mean in summaries.items():
         if mean:
             distance, time, speed = f"{mean.distance:.2f} m", f"{mean.time:.1f} s", f"{mean.speed:.2f} m/s"
-            rows.append((name, str(mean.episodes), f"{mean.success:.0%}", distance, time, f"{mean.falls:.0%}", speed))
+            shares = f"{mean.success:.0%}", f"{mean.falls:.0%}"
+            total_reward = f"{mean.total_reward:.2f}"
+            rows.append((name, str(mean.episodes), shares[0], distance, time, shares[1], speed, total_reward))
     lines = [f"{name:<16}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
     if missing := [name for name, mean in summaries.items() if not mean]:
         lines.append(f"no episodes: {', '.join(missing)}")

@@ -41,6 +41,8 @@ class Robot:
     armature: float
     action_scale: float
     soft_limit: float
+    hips: np.ndarray
+    """Which joints are to stay near the default pose, (10,) bool."""
     mirror: tuple[np.ndarray, np.ndarray] | None
     """For each joint the one that is its mirror image in the x-z plane, (10,), and the sign with which its angle takes
     the other's place, (10,); None where the robot is not symmetric."""
@@ -120,6 +122,7 @@ def load_robot(config: RobotConfig) -> Robot:
         armature=config.armature,
         action_scale=config.action_scale,
         soft_limit=config.soft_limit,
+        hips=_hips(config),
         mirror=_mirror(model, order),
     )
 
@@ -157,6 +160,14 @@ def _mirror(model: mujoco.MjModel, joints: list[int]) -> tuple[np.ndarray, np.nd
         partners.append(match[0])
         signs.append(np.sign(alignment[match[0]]))
     return np.array(partners), np.array(signs)
+
+
+def _hips(config: RobotConfig) -> np.ndarray:
+    """Return which joints' names contain one of the parts in ``robot.hips``, (10,) bool."""
+    for part in config.hips:
+        if not any(part in joint for joint in config.joints):
+            raise unknown("joint name part in robot.hips", part, config.joints)
+    return np.array([any(part in joint for part in config.hips) for joint in config.joints])
 
 
 def _per_joint(section: str, values: dict[str, float], joints: list[str]) -> np.ndarray:

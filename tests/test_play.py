@@ -34,13 +34,16 @@ TINY = ("terrain.variants=1", "terrain.levels=3", "env.num_envs=4", "env.episode
 
 
 class ScriptedEnv:
-    """Environment i has episodes of ``lengths[i]`` steps in turns; each step says how its episodes would end."""
+    """Environment i has episodes of ``lengths[i]`` steps in turns; each step says how its episodes would end.
+
+    It is rewarded with 0.25 (i + 1) in every step.
+    """
 
     def __init__(self, lengths: list[list[int]], falls: list[list[bool]]) -> None:
         self.lengths, self.falls = lengths, falls
         self.episode, self.step_in_episode = [0] * len(lengths), [0] * len(lengths)
 
-    def step(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def step(self) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         dones, fell, progress = [], [], []
         for i, lengths in enumerate(self.lengths):
             self.step_in_episode[i] += 1
@@ -52,7 +55,7 @@ class ScriptedEnv:
                 self.step_in_episode[i], self.episode[i] = 0, self.episode[i] + 1
         done, fall = torch.tensor(dones), torch.tensor(fell)
         extras = {"time_outs": (done & ~fall).float(), "success": done & ~fall, "progress": torch.tensor(progress)}
-        return done, extras
+        return torch.tensor([0.25 * (i + 1) for i in range(len(dones))]), done, extras
 
 
 def count_episodes(env: ScriptedEnv, kinds: list[int], episodes: int) -> evaluation.EpisodeCount:
@@ -73,6 +76,7 @@ def test_each_environments_first_episodes_count_and_no_others() -> None:
         distance=pytest.approx((1 + 50) / 2),
         time=pytest.approx((0.2 + 10) / 2),
         falls=pytest.approx(0.5),
+        total_reward=pytest.approx((2 * 0.25 + 100 * 0.5) / 2),
         speed=pytest.approx(51 / 10.2),
     )
 
@@ -96,6 +100,8 @@ def test_statistics_are_the_means_of_the_scripted_episodes() -> None:
         assert mean.falls == pytest.approx(fell.mean())
         assert mean.success == pytest.approx(1 - fell.mean())
         assert mean.speed == pytest.approx(5.0)
+        rewards = np.array([0.25 * (i + 1) for i, _ in counted])
+        assert mean.total_reward == pytest.approx((rewards * steps).mean())
     assert count.summary(3) is None
 
 
@@ -103,7 +109,7 @@ def test_the_table_has_a_line_for_each_kind_and_names_those_not_played() -> None
     count = count_episodes(ScriptedEnv([[2], [4]], [[True], [False]]), [0, 2], episodes=2)
     lines = evaluation.table(count, ["flat", "gaps", "beams"]).splitlines()
     assert [line.split()[0] for line in lines] == ["terrain", "flat", "beams", "all", "no"]
-    assert lines[1].split() == ["flat", "1", "0%", "1.00", "m", "0.2", "s", "100%", "5.00", "m/s"]
+    assert lines[1].split() == ["flat", "1", "0%", "1.00", "m", "0.2", "s", "100%", "5.00", "m/s", "0.50"]
     assert lines[-1] == "no episodes: gaps"
     assert len(evaluation.table(count, ["flat"]).splitlines()) == 2
 
@@ -310,7 +316,7 @@ def test_play_takes_the_student_where_it_is_trained(run_folder: Path, monkeypatc
 
 def test_episodes_of_the_mix_are_as_many_as_asked_for(run_folder: Path, monkeypatch, capsys) -> None:
     out = played(run_folder, "--num_envs=8 --episodes=11 --randomize env.episode_length_s=0.2", monkeypatch, capsys)
-    rows = {cells[0]: cells for cells in map(str.split, out.splitlines()) if len(cells) == 10}
+    rows = {cells[0]: cells for cells in map(str.split, out.splitlines()) if len(cells) == 11}
     assert rows["all"][1] == "11"
     assert sorted(row[1] for name, row in rows.items() if name != "all") == ["1"] * 5 + ["2"] * 3
 

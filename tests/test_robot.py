@@ -108,6 +108,7 @@ def test_a_urdf_that_does_not_fit_is_one_clear_line(tmp_path: Path, change, mess
         ("feet", ["left_ankle_link"], "2 names"),
         ("no_contact_bodies", ["pelvi"], "did you mean 'pelvis'"),
         ("default_pose", {"hip_yaw": 0.0}, "no key is part of the joint name 'left_hip_roll_joint'"),
+        ("hips", ["hip_roll", "elbow"], "unknown joint name part in robot.hips 'elbow'"),
         ("stiffness", {"joint": 1.0, "elbow": 2.0}, "unknown joint name part in robot.stiffness 'elbow'"),
     ],
 )

@@ -60,7 +60,7 @@ class ParkourEnv(VecEnv):
 
         self.default_joint_pos = constant(self.robot.default_joint_pos)
         self.soft_range = constant(self.robot.soft_range.T.copy())
-        self.hip_columns = constant([("hip_yaw" in joint or "hip_roll" in joint) for joint in self.robot.joints])
+        self.hip_columns = constant(self.robot.hips)
         self.command_scale = constant(observations.COMMAND_SCALE)
         self.noise = observations.noise_amplitudes(config.observations.noise).to(device)
         reach = config.rewards.edge_distance
