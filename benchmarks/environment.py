@@ -43,5 +43,5 @@ def run(num_envs: int = 256, steps: int = 200) -> dict[str, float]:
 
 
 def _make(num_envs: int, camera: bool) -> ParkourEnv:
-    config = load_config("parkour_depth", [f"camera.enabled={str(camera).lower()}"])
-    return ParkourEnv(config, num_envs, torch.device("cpu"))
+    without = ["camera.enabled=false", "distill.enabled=false", "teacher.kind=scandots"]
+    return ParkourEnv(load_config("parkour_depth", [] if camera else without), num_envs, torch.device("cpu"))

@@ -217,6 +217,8 @@ class ParkourEnv(VecEnv):
 
     def _reset(self, mask: Tensor, change_level: bool = True) -> None:
         """Start new episodes where ``mask``: level, tile, physical parameters, pose."""
+        if self._surely_none(mask):
+            return
         config, state, n = self.config, self.state, self.num_envs
         random_level, random_variant = self._uniform(0, 1), self._uniform(0, 1)
         if change_level:
@@ -269,7 +271,8 @@ class ParkourEnv(VecEnv):
 
     def _observe(self, was_reset: Tensor) -> None:
         """Take a camera frame where one is due and pack the observation groups."""
-        self._derive()
+        if not self._surely_none(was_reset):
+            self._derive()
         state, config = self.state, self.config.observations
         if self.config.camera.enabled:
             self.camera.update(
@@ -342,6 +345,10 @@ class ParkourEnv(VecEnv):
         last = self.config.terrain.waypoints - 1
         index = self.state.waypoint.clamp(max=last)[:, None, None].expand(-1, 1, 2)
         return self.library.waypoints[self.state.tile][..., :2].gather(1, index)[:, 0]
+
+    def _surely_none(self, mask: Tensor) -> bool:
+        """Return whether no environment is in the mask; never on a GPU, which would have to be waited for."""
+        return self.device.type == "cpu" and not bool(mask.any())
 
     def _uniform(self, low: float, high: float) -> Tensor:
         return randomization.uniform([low, high], (self.num_envs,), self.generator)

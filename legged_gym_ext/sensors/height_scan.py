@@ -42,10 +42,10 @@ class HeightScan:
 
     def points(self, root_pos: Tensor, root_quat: Tensor) -> Tensor:
         """Return where the grid is, (num_envs, P, 2), for bases at (num_envs, 3), (num_envs, 4), in the tile frame."""
-        yaw = yaw_of(root_quat)[:, None]
-        x, y = self.grid.unbind(-1)
-        turned = torch.stack([x * torch.cos(yaw) - y * torch.sin(yaw), x * torch.sin(yaw) + y * torch.cos(yaw)], dim=-1)
-        return root_pos[:, None, :2] + turned
+        yaw = yaw_of(root_quat)
+        cosine, sine = torch.cos(yaw), torch.sin(yaw)
+        turn = torch.stack([cosine, sine, -sine, cosine], dim=-1).view(-1, 2, 2)
+        return torch.baddbmm(root_pos[:, None, :2], self.grid.expand(len(yaw), -1, -1), turn)
 
     def scan(self, boxes: Tensor, root_pos: Tensor, root_quat: Tensor) -> Tensor:
         """Return how far the terrain is below where a base at its nominal height would have it, (num_envs, P), m.
