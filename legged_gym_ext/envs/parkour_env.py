@@ -348,7 +348,7 @@ class ParkourEnv(VecEnv):
 
     def _surely_none(self, mask: Tensor) -> bool:
         """Return whether no environment is in the mask; never on a GPU, which would have to be waited for."""
-        return self.device.type == "cpu" and not bool(mask.any())
+        return self.generator.device.type == "cpu" and not bool(mask.any())
 
     def _uniform(self, low: float, high: float) -> Tensor:
         return randomization.uniform([low, high], (self.num_envs,), self.generator)
