@@ -34,13 +34,18 @@ def resolve_runtime(config: Config) -> Runtime:
     Raises:
         UserError: a device that this machine lacks, or that the engine cannot use.
     """
-    engine = "mujoco" if config.sim.engine == "auto" else config.sim.engine
+    engine = resolve_engine(config.sim.engine)
     sim_device = _device("sim.device", "cpu" if config.sim.device == "auto" else config.sim.device)
     if engine == "mujoco" and sim_device.type != "cpu":
         raise UserError(f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'")
     rl_device = _device("runner.device", str(sim_device) if config.runner.device == "auto" else config.runner.device)
     num_envs = default_num_envs(sim_device) if config.env.num_envs == "auto" else config.env.num_envs
     return Runtime(engine, sim_device, rl_device, num_envs)
+
+
+def resolve_engine(engine: str) -> str:
+    """Return the engine that ``sim.engine`` means."""
+    return "mujoco" if engine == "auto" else engine
 
 
 def default_num_envs(device: torch.device) -> int:

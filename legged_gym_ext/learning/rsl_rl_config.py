@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from legged_gym_ext.config import Config
+from legged_gym_ext.config_checks import CHOICES
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.models.actor import DEPTH, PROPRIO, SCAN
 
@@ -46,7 +47,7 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
             "scan_encoder_dims": list(teacher.scan_encoder_dims),
         }
     else:
-        raise unknown("teacher.kind", teacher.kind, ("depth", "scandots"))
+        raise unknown("teacher.kind", teacher.kind, CHOICES["teacher.kind"])
     algorithm = {"class_name": "PPO", **asdict(config.ppo)}
     del algorithm["symmetry"]  # rsl_rl's needs the environment: the runner adds it
     others = list(config.observations.others)
@@ -77,4 +78,4 @@ def rsl_rl_logger(config: Config) -> dict[str, Any] | str | None:
         case "none":
             return None
         case other:
-            raise unknown("runner.logger", other, ("tensorboard", "wandb", "none"))
+            raise unknown("runner.logger", other, CHOICES["runner.logger"])

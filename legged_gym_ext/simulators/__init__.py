@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 
 from legged_gym_ext.config import SimConfig
+from legged_gym_ext.config_checks import CHOICES
 from legged_gym_ext.errors import unknown
 from legged_gym_ext.robot import Robot
+from legged_gym_ext.runtime import resolve_engine
 from legged_gym_ext.simulators.base import Simulator
 
-ENGINES = ("mujoco",)
+ENGINES = tuple(engine for engine in CHOICES["sim.engine"] if engine != "auto")
 """Names of the engines that ``sim.engine`` can choose, besides auto."""
 
 
@@ -19,9 +21,8 @@ def make_simulator(config: SimConfig, robot: Robot, num_envs: int, device: torch
     Raises:
         UserError: There is no engine of that name.
     """
-    engine = "mujoco" if config.engine == "auto" else config.engine
-    if engine == "mujoco":
+    if resolve_engine(config.engine) == "mujoco":
         from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
 
         return MujocoCpuSimulator(robot, config, num_envs)
-    raise unknown("sim.engine", config.engine, ("auto", *ENGINES))
+    raise unknown("sim.engine", config.engine, CHOICES["sim.engine"])
