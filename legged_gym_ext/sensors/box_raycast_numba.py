@@ -250,14 +250,23 @@ def _highest(boxes, x, y, missing, out):
             extent_y = abs(axes[1][0]) * box[7] + abs(axes[1][1]) * box[8] + abs(axes[1][2]) * box[9]
             if abs(middle_x - box[0]) <= reach_x + extent_x and abs(middle_y - box[1]) <= reach_y + extent_y:
                 up = _into(axes, 0.0, 0.0, 1.0)
+                level = up[0] == 0.0 and up[1] == 0.0  # most boxes: their top is as high everywhere
+                top = float(box[2]) + float(box[9])
                 for p in range(out.size):
                     dx, dy = float(x[p]) - box[0], float(y[p]) - box[1]
-                    if abs(dx) <= extent_x and abs(dy) <= extent_y:
+                    if abs(dx) > extent_x or abs(dy) > extent_y:
+                        continue
+                    if level:
+                        local_x = axes[0][0] * dx + axes[1][0] * dy
+                        local_y = axes[0][1] * dx + axes[1][1] * dy
+                        hit, height = abs(local_x) <= box[7] and abs(local_y) <= box[8], top
+                    else:
                         # The line starts at z = 0: its parameter is the height.
-                        enter, leave = _span(_into(axes, dx, dy, -float(box[2])), up, box)
-                        if enter <= leave and (leave > out[p] or not found[p]):
-                            out[p] = leave
-                            found[p] = True
+                        enter, height = _span(_into(axes, dx, dy, -float(box[2])), up, box)
+                        hit = enter <= height
+                    if hit and (height > out[p] or not found[p]):
+                        out[p] = height
+                        found[p] = True
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
