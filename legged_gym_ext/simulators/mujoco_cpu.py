@@ -15,14 +15,11 @@ from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import quat_rotate, quat_rotate_inverse
 from legged_gym_ext.runtime import available_cores
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
-from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
+from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, MAX_SPEED, build_model
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 _BROKEN = np.array([int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}")) for field in ("QPOS", "QVEL", "QACC")])
 """Warnings after which MuJoCo has put a world back to its initial state."""
-
-_MAX_SPEED = 1e3
-"""Generalized velocity (m/s or rad/s) beyond which a world counts as diverged although it is finite."""
 
 
 class MujocoCpuSimulator:
@@ -49,11 +46,6 @@ class MujocoCpuSimulator:
                 *("body_mass", "body_ipos", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
             )
         }
-        data = mujoco.MjData(self.model)
-        mujoco.mj_kinematics(self.model, data)
-        rotations = data.xmat[self.layout.base_bodies].reshape(-1, 3, 3)
-        root = data.xmat[self.layout.base_bodies.min()].reshape(3, 3)
-        self._root_to_base_bodies = rotations.transpose(0, 2, 1) @ root
 
         self.state = SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), self.device)
         self.boxes = torch.tensor(ABSENT).repeat(num_envs, MAX_BOXES, 1)
@@ -61,9 +53,6 @@ class MujocoCpuSimulator:
         every = torch.ones(num_envs, dtype=torch.bool)
         self.set_tiles(every, self.boxes.clone())
         self.randomize(every, self.parameters)
-        self._default_qpos = self.model.qpos0.copy()
-        self._default_qpos[2] = robot.base_height
-        self._default_qpos[self.layout.qpos] = robot.default_joint_pos
         self._place_at_default(every.numpy())
         self._refresh()
 
@@ -75,7 +64,7 @@ class MujocoCpuSimulator:
             self.batch.step(nstep=self.decimation)
         broken = (self.batch.warning[:, _BROKEN, 1] > 0).any(axis=1) | (self.batch.status != 0)
         with np.errstate(invalid="ignore"):
-            broken |= ~(np.abs(self._qvel).max(axis=1) < _MAX_SPEED) | ~np.isfinite(self._qpos).all(axis=1)
+            broken |= ~(np.abs(self._qvel).max(axis=1) < MAX_SPEED) | ~np.isfinite(self._qpos).all(axis=1)
         if broken.any():
             self._place_at_default(broken)
         self.state.diverged.copy_(torch.from_numpy(broken))
@@ -136,7 +125,7 @@ class MujocoCpuSimulator:
         worlds = np.flatnonzero(ids)[:, None]
         fields["geom_friction"][worlds, layout.robot_geoms, 0] = new["friction"][:, None]
         fields["body_mass"][ids, base[0]] = self.model.body_mass[base[0]] + new["added_mass"]
-        offset = np.einsum("bij,nj->nbi", self._root_to_base_bodies, new["mass_offset"])
+        offset = np.einsum("bij,nj->nbi", layout.root_to_base, new["mass_offset"])
         fields["body_ipos"][worlds, base] = self.model.body_ipos[base] + offset
         stiffness = robot.stiffness * new["stiffness"] * new["motor_strength"]
         damping = robot.damping * new["damping"] * new["motor_strength"]
@@ -170,7 +159,7 @@ class MujocoCpuSimulator:
 
     def _place_at_default(self, ids: np.ndarray) -> None:
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[ids] = self._default_qpos
+        self._qpos[ids] = self.layout.default_qpos
         self._ctrl[ids] = self.robot.default_joint_pos
         self.batch.forward(ids)
 
