@@ -43,6 +43,9 @@ class SimulatorState:
     diverged: Tensor
     """Whether the physics of the environment broke down in the last step, (num_envs,), bool. Its state is then the
     default pose, at rest, at the origin, until it is reset."""
+    overflow: Tensor
+    """Whether contacts of the environment may have been dropped in the last step for want of room (MuJoCo Warp: see
+    ``sim.nconmax``), (num_envs,), bool."""
 
     @staticmethod
     def zeros(num_envs: int, num_bodies: int, device: torch.device | str) -> SimulatorState:
@@ -64,6 +67,7 @@ class SimulatorState:
             foot_force=new(NUM_FEET, 3),
             body_force=new(num_bodies),
             diverged=torch.zeros(num_envs, dtype=torch.bool, device=device),
+            overflow=torch.zeros(num_envs, dtype=torch.bool, device=device),
         )
         state.root_quat[:, 0] = 1.0
         return state

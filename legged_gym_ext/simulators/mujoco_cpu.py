@@ -16,14 +16,11 @@ from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import quat_rotate, quat_rotate_inverse
 from legged_gym_ext.runtime import available_cores
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
-from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
+from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, MAX_SPEED, build_model
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 _BROKEN = np.array([int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}")) for field in ("QPOS", "QVEL", "QACC")])
 """Warnings after which MuJoCo has put a world back to its initial state."""
-
-_MAX_SPEED = 1e3
-"""Generalized velocity (m/s or rad/s) beyond which a world counts as diverged although it is finite."""
 
 
 class MujocoCpuSimulator:
@@ -50,11 +47,6 @@ class MujocoCpuSimulator:
                 *("body_mass", "body_ipos", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
             )
         }
-        data = mujoco.MjData(self.model)
-        mujoco.mj_kinematics(self.model, data)
-        rotations = data.xmat[self.layout.base_bodies].reshape(-1, 3, 3)
-        root = data.xmat[self.layout.base_bodies.min()].reshape(3, 3)
-        self._root_to_base_bodies = rotations.transpose(0, 2, 1) @ root
 
         # What is read from the engine: its own memory, and all of it in float32, of which the state is views.
         with warnings.catch_warnings():
@@ -68,9 +60,6 @@ class MujocoCpuSimulator:
         every = torch.ones(num_envs, dtype=torch.bool)
         self.set_tiles(every, self.boxes.clone())
         self.randomize(every, self.parameters)
-        self._default_qpos = self.model.qpos0.copy()
-        self._default_qpos[2] = robot.base_height
-        self._default_qpos[self.layout.qpos] = robot.default_joint_pos
         self._place_at_default(np.arange(num_envs))
         self._refresh()
 
@@ -82,7 +71,7 @@ class MujocoCpuSimulator:
             self.batch.step(nstep=self.decimation)
         self._refresh()
         qpos, qvel, *_ = self._float32
-        sound = (qvel.abs().amax(dim=1) < _MAX_SPEED) & qpos.isfinite().all(dim=1)
+        sound = (qvel.abs().amax(dim=1) < MAX_SPEED) & qpos.isfinite().all(dim=1)
         sound &= torch.from_numpy(self.batch.status == 0)
         if self.batch.warning.any():
             sound &= torch.from_numpy((self.batch.warning[:, _BROKEN, 1] == 0).all(axis=1))
@@ -143,7 +132,7 @@ class MujocoCpuSimulator:
         robot, layout, fields, base = self.robot, self.layout, self._model_fields, self.layout.base_bodies
         fields["geom_friction"][worlds[:, None], layout.robot_geoms, 0] = new["friction"][:, None]
         fields["body_mass"][worlds, base[0]] = self.model.body_mass[base[0]] + new["added_mass"]
-        offset = np.einsum("bij,nj->nbi", self._root_to_base_bodies, new["mass_offset"])
+        offset = np.einsum("bij,nj->nbi", layout.root_to_base, new["mass_offset"])
         fields["body_ipos"][worlds[:, None], base] = self.model.body_ipos[base] + offset
         stiffness = robot.stiffness * new["stiffness"] * new["motor_strength"]
         damping = robot.damping * new["damping"] * new["motor_strength"]
@@ -177,7 +166,7 @@ class MujocoCpuSimulator:
 
     def _place_at_default(self, worlds: np.ndarray) -> None:
         self.batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[worlds] = self._default_qpos
+        self._qpos[worlds] = self.layout.default_qpos
         self._ctrl[worlds] = self.robot.default_joint_pos
         self.batch.forward(worlds)
 
