@@ -9,7 +9,7 @@ from torch import Tensor
 
 from legged_gym_ext.config import HeightScanConfig
 from legged_gym_ext.rotations import yaw_of
-from legged_gym_ext.sensors.box_raycast import heights
+from legged_gym_ext.sensors.box_raycast import heights, warm_up
 
 
 def ground_height(boxes: Tensor, points: Tensor, missing: float = -math.inf) -> Tensor:
@@ -28,6 +28,7 @@ class HeightScan:
 
     def __init__(self, config: HeightScanConfig, base_height: float, device: torch.device | str) -> None:
         """Lay out the grid: all y of the first x, then of the next. ``base_height`` is the base's nominal one, m."""
+        warm_up(torch.device(device))
         self.base_height = base_height
         self.clip = config.clip
         x = torch.linspace(config.x[0], config.x[1], config.shape[0], device=device)
