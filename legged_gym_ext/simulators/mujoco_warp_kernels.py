@@ -177,7 +177,7 @@ def refresh(worlds: Worlds, layout: Layout):
     qpos, qvel = worlds.qpos, worlds.qvel
     worlds.overflow[w] = (worlds.overflow_bits[w] & layout.overflow_mask) != 0
     worlds.overflow_bits[w] = 0
-    sound = True
+    sound = bool(True)
     for i in range(qpos.shape[1]):
         sound = sound and wp.isfinite(qpos[w, i])
     for i in range(qvel.shape[1]):
@@ -298,7 +298,7 @@ def _invweights(w: int, nominal: Nominal, parameters: Parameters):
     # The base's own bodies: their translation is that of a centre of mass that moves.
     for b in range(nominal.base_bodies.shape[0]):
         factor = _point_inertia(1.0, nominal.base_com[b] + offset)
-        weight = 0.0
+        weight = float(0.0)
         for i in range(6):
             for j in range(6):
                 weight += factor[i, j] * inverse[i, j]
