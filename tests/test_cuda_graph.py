@@ -8,7 +8,8 @@ import torch
 from legged_gym_ext.config import Config
 from legged_gym_ext.envs.cuda_graph import WARM_UP, GraphedCall
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.sensors import box_raycast_numba
+from legged_gym_ext.sensors import box_raycast, box_raycast_numba, box_raycast_warp
+from legged_gym_ext.simulators import ENGINES
 from tests.graph_replay import FakeGraph, make_opaque, use_fake_graphs
 from tests.test_env import CPU, random_actions, small_config
 
@@ -34,11 +35,20 @@ def test_a_graphed_call_gives_what_the_function_gives(monkeypatch: pytest.Monkey
         assert torch.equal(result["noise"], torch.rand(3, generator=reference))
 
 
+# Of the simulator, what does not work through torch: all of it on the CPU engine, kernel launches on Warp's.
+OPAQUE = {"mujoco": ["set_tiles", "randomize", "reset", "push"], "mujoco_warp": ["_launch"]}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("camera", [True, False])
-def test_a_replayed_step_is_the_step(monkeypatch: pytest.MonkeyPatch, camera: bool) -> None:
+def test_a_replayed_step_is_the_step(monkeypatch: pytest.MonkeyPatch, camera: bool, engine: str) -> None:
     make_opaque(monkeypatch, box_raycast_numba, "heights", "render_depth", "deliver_depth")
+    if engine == "mujoco_warp":  # all of the kernels that a GPU would run
+        monkeypatch.setattr(box_raycast, "_kernels", lambda device: box_raycast_warp)
+        make_opaque(monkeypatch, box_raycast_warp, "_launch")
     use_fake_graphs(monkeypatch)
     config = parkour_config(camera)
+    config.sim.engine = engine
     plain, graphed = (ParkourEnv(config, 6, CPU) for _ in range(2))
     for env in (plain, graphed):  # no two tiles are equally high at the start, so that it shows which one is looked at
         env.library.boxes[..., 2] += 0.03 * torch.rand(len(env.library.boxes), 1, generator=seeded())
@@ -47,7 +57,7 @@ def test_a_replayed_step_is_the_step(monkeypatch: pytest.MonkeyPatch, camera: bo
         monkeypatch.setattr(env, "_surely_none", lambda mask: False)
     graphed._before_physics = GraphedCall(graphed._joint_targets, graphed.generator)
     graphed._after_physics = GraphedCall(graphed._after, graphed.generator)
-    make_opaque(monkeypatch, graphed.simulator, "set_tiles", "randomize", "reset", "push")
+    make_opaque(monkeypatch, graphed.simulator, *OPAQUE[engine])
     actions = random_actions(70)
     ended, snapshot = 0, {}
     for step, action in enumerate(actions):

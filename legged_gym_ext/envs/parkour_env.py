@@ -127,7 +127,8 @@ class ParkourEnv(VecEnv):
         """Act (num_envs, 10) for one control step; see ``rsl_rl.env.VecEnv.step``.
 
         ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``success`` (bool) and
-        ``progress`` (m). Its ``log`` has means over the environments: reward terms per second, speeds, diverged worlds.
+        ``progress`` (m). Its ``log`` has means over the environments: reward terms per second, speeds; and
+        how many worlds' physics diverged or had more contacts than there was room for.
         """
         self.simulator.step(self._before_physics(actions))
         self._observations, reward, done, extras = self._after_physics()
@@ -245,6 +246,7 @@ class ParkourEnv(VecEnv):
                 "Speed/commanded": state.forward_speed.mean(),
                 "Speed/toward_waypoint": (self.sim_state.root_lin_vel[:, :2] * self.goal_direction).sum(dim=1).mean(),
                 "Health/diverged": self.sim_state.diverged.float().sum(),
+                "Health/overflow": self.sim_state.overflow.float().sum(),
             },
         }
 
