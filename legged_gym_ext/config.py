@@ -18,13 +18,15 @@ def _range(low: float, high: float) -> Any:
 class SimConfig:
     """Physics engine."""
 
-    engine: str = "auto"  # auto, mujoco
+    engine: str = "auto"  # auto (mujoco_warp on CUDA, else mujoco), mujoco, mujoco_warp
     device: str = "auto"  # auto, cpu, cuda:N
     threads: int = 0  # physics threads; 0 = every core that this process may use
     dt: float = 0.005
     decimation: int = 4  # physics steps per control step
     iterations: int = 10  # of the constraint solver, at most
     ls_iterations: int = 10  # of its line search, at most
+    nconmax: int = 0  # contacts that there is room for (mujoco_warp), per environment on average; 0 = by the model
+    njmax: int = 0  # constraint rows that there is room for in each environment (mujoco_warp); 0 = by the model
 
 
 @dataclass
@@ -190,6 +192,7 @@ class CameraConfig:
     rotation_noise_degrees: float = 1.0  # mount roll, pitch and yaw, drawn each episode, +- uniform
     depth_noise: float = 0.005  # standard deviation per pixel at 1 m, m, growing with the square of the depth
     dropout: float = 0.005  # probability that a pixel reads as far
+    precision: str = "float32"  # of the images: float32, float16
 
 
 @dataclass

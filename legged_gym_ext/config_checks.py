@@ -12,7 +12,8 @@ from legged_gym_ext.config import Config, TerrainConfig
 from legged_gym_ext.errors import UserError, unknown
 
 CHOICES = {
-    "sim.engine": ("auto", "mujoco"),
+    "sim.engine": ("auto", "mujoco", "mujoco_warp"),
+    "camera.precision": ("float32", "float16"),
     "teacher.kind": ("depth", "scandots"),
     "student.init_from_teacher": ("columns", "spec", "none"),
     "ppo.schedule": ("adaptive", "fixed"),
@@ -52,7 +53,7 @@ POSITIVE = {
 }
 NOT_NEGATIVE = {
     "": "seed terminations",
-    "sim": "threads",
+    "sim": "threads nconmax njmax",
     "robot": "stiffness damping armature",
     "terrain": "seed flat steps gaps hurdles stairs stepping_stones ramps beams",
     "curriculum": "start_level demote",

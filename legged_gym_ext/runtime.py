@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,8 +36,8 @@ def resolve_runtime(config: Config) -> Runtime:
     Raises:
         UserError: a device that this machine lacks, or that the engine cannot use.
     """
-    engine = resolve_engine(config.sim.engine)
-    sim_device = _device("sim.device", "cpu" if config.sim.device == "auto" else config.sim.device)
+    sim_device = _device("sim.device", _default_device(config) if config.sim.device == "auto" else config.sim.device)
+    engine = resolve_engine(config.sim.engine, sim_device)
     if engine == "mujoco" and sim_device.type != "cpu":
         raise UserError(f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'")
     rl_device = _device("runner.device", str(sim_device) if config.runner.device == "auto" else config.runner.device)
@@ -43,9 +45,11 @@ def resolve_runtime(config: Config) -> Runtime:
     return Runtime(engine, sim_device, rl_device, num_envs)
 
 
-def resolve_engine(engine: str) -> str:
-    """Return the engine that ``sim.engine`` means."""
-    return "mujoco" if engine == "auto" else engine
+def resolve_engine(engine: str, device: torch.device) -> str:
+    """Return the engine that ``sim.engine`` means on ``device``."""
+    if engine == "auto":
+        return "mujoco_warp" if device.type == "cuda" else "mujoco"
+    return engine
 
 
 def default_num_envs(device: torch.device) -> int:
@@ -62,6 +66,19 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread of the processor within: waking others costs more than small tensors do."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (network weights, PPO's shuffling, exploration).
 
@@ -73,6 +90,13 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def _default_device(config: Config) -> str:
+    """Return what ``sim.device: auto`` means: the GPU, if there is one and the engine can use it."""
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
 
 
 def _device(key: str, name: str) -> torch.device:

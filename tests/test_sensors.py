@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import mujoco
 import numpy as np
@@ -22,6 +24,15 @@ from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXE
 ROWS, COLUMNS, FOCAL, NEAR, FAR = 48, 64, 50.0, 0.1, 3.0
 CLEAN = CameraConfig(position_noise=0.0, rotation_noise_degrees=0.0, depth_noise=0.0, dropout=0.0)
 FORWARD = replace(CLEAN, position=[0.0, 0.0, 0.0], pitch_degrees=0.0)
+
+
+@pytest.fixture(params=["numba", "warp"], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Both kinds of kernels, the GPU's run by Warp on the CPU."""
+    module = importlib.import_module(f"legged_gym_ext.sensors.box_raycast_{request.param}")
+    if request.param == "warp":
+        monkeypatch.setattr(box_raycast, "_kernels", lambda device: module)
+    return module
 
 
 def random_unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -151,15 +162,68 @@ def test_only_masked_environments_are_drawn():
     assert torch.equal(after[mask], render(boxes, *pose)[mask])
 
 
+def test_every_device_draws_and_delivers_the_same():
+    numba, warp = (importlib.import_module(f"legged_gym_ext.sensors.box_raycast_{name}") for name in ("numba", "warp"))
+    rng = np.random.default_rng(4)
+    num, pixels = 40, ROWS * COLUMNS
+    boxes = random_tiles(rng, num)
+    position = torch.tensor(rng.uniform([-1.0, -1.0, 0.1], [3.0, 1.0, 1.5], (num, 3)), dtype=torch.float32)
+    rotation = matrix_from_quat(torch.tensor(random_unit(rng, num), dtype=torch.float32))
+    mask = torch.tensor(rng.uniform(size=num) < 0.8)
+    depths = [torch.full((num, pixels), 0.7) for _ in range(2)]
+    for kernels, out in zip((numba, warp), depths, strict=True):
+        kernels.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out)
+    different = (depths[0] - depths[1]).abs() > 1e-4
+    assert different.sum() < 1e-4 * num * pixels  # edges
+    assert (depths[0][mask] < FAR).float().mean() > 0.3
+
+    seeds = torch.tensor(rng.integers(2**31 - 1, size=num), dtype=torch.int32)
+    for dtype, tolerance in ((torch.float32, 2e-7), (torch.float16, 2.5e-4)):  # the last bit
+        delivered = [torch.full((num, pixels), 0.25, dtype=dtype) for _ in range(2)]
+        for kernels, out in zip((numba, warp), delivered, strict=True):
+            kernels.deliver_depth(seeds, 0.02, 0.1, NEAR, FAR, mask, depths[0].clone(), out)
+        torch.testing.assert_close(*delivered, atol=tolerance, rtol=0.0)
+        assert (delivered[1][~mask] == 0.25).all()
+        assert delivered[1][mask].float().std() > 0.1
+
+    points = torch.tensor(rng.uniform([-3.5, -2.5], [6.0, 2.5], (num, 50, 2)), dtype=torch.float32)
+    ground = [torch.zeros(num, 50) for _ in range(2)]
+    for kernels, out in zip((numba, warp), ground, strict=True):
+        kernels.heights(boxes, points, -7.0, out)
+    torch.testing.assert_close(*ground, atol=1e-5, rtol=0.0)
+
+
+def test_any_number_of_rows_and_columns_is_drawn(kernels):
+    boxes = wall(2.0)
+    pose = torch.zeros(1, 3), torch.tensor([[[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]])
+    for rows, columns in ((1, 1), (2, 3), (7, 5), (33, 18)):
+        out = torch.full((1, rows * columns + 9), -1.0)
+        image = out[:, : rows * columns]
+        kernels.render_depth(boxes, *pose, (rows, columns), 20.0, NEAR, FAR, torch.ones(1, dtype=torch.bool), image)
+        torch.testing.assert_close(image, torch.full_like(image, 2.0), atol=1e-5, rtol=0.0)
+        assert (out[:, rows * columns :] == -1.0).all()
+
+
+@pytest.mark.parametrize("far", [0.85, 1.7, 3.0])  # of the first two the reciprocal of the reciprocal is less
+def test_no_return_is_exactly_far_whatever_the_noise(kernels, far):
+    nothing, pose = tile(num=2), (torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3))
+    mask, depths = torch.ones(2, dtype=torch.bool), torch.zeros(2, 12)
+    kernels.render_depth(nothing, *pose, (3, 4), FOCAL, NEAR, far, mask, depths)
+    assert (depths == torch.tensor(far)).all()
+    kernels.deliver_depth(torch.tensor([1, 2], dtype=torch.int32), 0.5, 0.0, NEAR, far, mask, depths, depths)
+    assert (depths == 0.5).all()
+
+
 def test_a_pose_that_is_not_a_number_draws_nothing():
     boxes = random_tiles(np.random.default_rng(3), 1)
     image = render(boxes, torch.full((1, 3), math.nan), torch.full((1, 3, 3), math.nan))
     torch.testing.assert_close(image, torch.full_like(image, FAR))
 
 
-def test_a_device_without_kernels_is_refused_in_one_line():
+def test_a_device_without_kernels_is_refused_in_one_line(monkeypatch):
+    monkeypatch.undo()
     boxes = torch.zeros(1, MAX_BOXES, BOX_DIM, device="meta")
-    with pytest.raises(UserError, match=r"meta.*allowed: cpu"):
+    with pytest.raises(UserError, match=r"meta.*allowed: cpu, cuda"):
         box_raycast.heights(boxes, boxes[..., :2], 0.0, boxes[..., 0])
 
 
@@ -345,6 +409,26 @@ def test_noise_stays_within_near_and_far_and_spares_what_is_not_there():
     assert image.max() <= config.far + 1e-5
     nothing = camera_images(config, tile(), torch.zeros(1, 3))
     torch.testing.assert_close(nothing, torch.full_like(nothing, config.far))
+
+
+def test_half_precision_rounds_what_full_precision_delivers():
+    full, half = (
+        replace(FORWARD, depth_noise=0.02, dropout=0.1, latency=1, precision=p) for p in ("float32", "float16")
+    )
+    boxes, generator = random_tiles(np.random.default_rng(8), 8), torch.Generator()
+    states = []
+    for config in (full, half):
+        camera = DepthCamera(config, 8, "cpu")
+        state, quat = camera.initial_state(), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(8, 4)
+        generator.manual_seed(0)
+        for step, reset in enumerate((torch.ones(8, dtype=torch.bool), torch.arange(8) % 3 == 0)):
+            root_pos = torch.tensor([[0.1 * step - 1.5, 0.0, 0.7]]).expand(8, 3)
+            due = torch.arange(8) % 2 == 0
+            camera.update(state, due, reset, root_pos, quat, boxes, generator)
+        states.append(state)
+    assert states[1].frames.dtype == torch.float16
+    assert torch.equal(states[0].frames.half(), states[1].frames)
+    assert states[0].frames.std() > 0.1
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])

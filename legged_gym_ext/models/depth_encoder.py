@@ -70,7 +70,12 @@ class DepthEncoder(nn.Module):
         return latent.squeeze(0)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return the CNN's features (batch, latent_dim) of images (batch, rows, columns) or (batch, rows * columns)."""
+        """Return the CNN's features (batch, latent_dim) of images (batch, rows, columns) or (batch, rows * columns).
+
+        Images may be of any precision: autocast converts them, or else they are converted to the weights' own.
+        """
+        if not torch.is_autocast_enabled(images.device.type):
+            images = images.to(self.output[0].weight.dtype)
         return self.cnn(images.reshape(-1, 1, *self.image_shape))
 
     def forward_sequence(

@@ -21,8 +21,13 @@ def make_simulator(config: SimConfig, robot: Robot, num_envs: int, device: torch
     Raises:
         UserError: There is no engine of that name.
     """
-    if resolve_engine(config.engine) == "mujoco":
+    engine = resolve_engine(config.engine, device)
+    if engine == "mujoco":
         from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
 
         return MujocoCpuSimulator(robot, config, num_envs)
+    if engine == "mujoco_warp":
+        from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+
+        return MujocoWarpSimulator(robot, config, num_envs, device)
     raise unknown("sim.engine", config.engine, CHOICES["sim.engine"])

@@ -15,6 +15,8 @@ from legged_gym_ext.terrain.boxes import ABSENT, CENTER, MAX_BOXES
 _TERRAIN, _LEGS = 1, (2, 4)
 BOX_FLOOR = 1e-3
 """Half size that an absent box has in the model, m: MuJoCo wants a positive one."""
+MAX_SPEED = 1e3
+"""Generalized velocity (m/s or rad/s) beyond which a world counts as diverged although it is finite."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class ModelLayout:
 
     base_bodies: np.ndarray
     """Bodies that make up the base: the root and what is fixed to it, the heaviest first."""
+    root_to_base: np.ndarray
+    """Rotations from the root's frame into each of theirs, (bodies, 3, 3)."""
+    default_qpos: np.ndarray
+    """The robot in its default pose with a sole on the ground, at the origin, (17,)."""
     qpos: np.ndarray
     """Addresses of the joints' positions in qpos, (10,), in the order of the actions."""
     dofs: np.ndarray
@@ -48,10 +54,20 @@ def build_model(robot: Robot, config: SimConfig) -> tuple[mujoco.MjModel, ModelL
     order = [model.joint(joint).id for joint in robot.joints]
     first = model.geom("box0").id
     base = np.flatnonzero(model.body_weldid == model.body(spec.worldbody.first_body().name).id)
+    base = base[np.argsort(-model.body_mass[base], kind="stable")]
     collides = (model.geom_contype > 0) | (model.geom_conaffinity > 0)
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    rotations = data.xmat.reshape(-1, 3, 3)
+    qpos = model.jnt_qposadr[order].astype(np.int64)
+    default_qpos = model.qpos0.copy()
+    default_qpos[2] = robot.base_height
+    default_qpos[qpos] = robot.default_joint_pos
     return model, ModelLayout(
-        base_bodies=base[np.argsort(-model.body_mass[base], kind="stable")],
-        qpos=model.jnt_qposadr[order].astype(np.int64),
+        base_bodies=base,
+        root_to_base=rotations[base].transpose(0, 2, 1) @ rotations[base.min()],
+        default_qpos=default_qpos,
+        qpos=qpos,
         dofs=model.jnt_dofadr[order].astype(np.int64),
         boxes=slice(first, first + MAX_BOXES),
         robot_geoms=np.flatnonzero(collides & (model.geom_bodyid > 0)),

@@ -1,0 +1,198 @@
+"""MuJoCo Warp: thousands of worlds on a CUDA device, or, slower, on the CPU."""
+
+from __future__ import annotations
+
+import mujoco_warp as mjw
+import torch
+import warp as wp
+from torch import Tensor
+
+from legged_gym_ext import warp_runtime
+from legged_gym_ext.config import SimConfig
+from legged_gym_ext.robot import Robot
+from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
+from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
+from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
+from legged_gym_ext.simulators.mujoco_warp_model import capacities, fill_layout, fill_nominal
+from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
+
+_PER_WORLD = (
+    *("geom_size", "geom_aabb", "geom_rbound", "geom_friction"),
+    *("body_mass", "body_ipos", "body_subtreemass", "body_invweight0", "dof_invweight0"),
+    *("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+)
+"""Fields of the model that each world has of its own."""
+
+_OVERFLOWS = (
+    mjw.OverflowType.NEFC | mjw.OverflowType.BROADPHASE | mjw.OverflowType.NARROWPHASE | mjw.OverflowType.CONTACT_MATCH
+)
+"""What counts as overflow: contacts or constraints that were dropped. (A solver at its iteration limit is not.)"""
+
+
+class MujocoWarpSimulator:
+    """The ``Simulator`` (see base.py) on MuJoCo Warp: float32; on a CPU, the same calls give the same bits.
+
+    A control step is one graph of kernels that is captured at the start and replayed. All other calls are torch
+    operations and kernel launches on torch's current stream: Warp allocates nothing and nothing waits for the host, so
+    that torch can capture them in a graph of its own. Every array keeps its address.
+
+    After a reset the contact forces are zero until the next step, whether or not the robot was placed in contact.
+    """
+
+    def __init__(self, robot: Robot, config: SimConfig, num_envs: int, device: torch.device) -> None:
+        """Make ``num_envs`` worlds, each with no boxes and its robot in the default pose at the origin."""
+        self.robot = robot
+        self.num_envs = num_envs
+        self.device = device
+        self.decimation = config.decimation
+        self.model, self.layout = build_model(robot, config)
+        self.parameters = DomainParameters.nominal(num_envs, device)
+        self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
+        self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
+        warp_runtime.init()
+        warp_device = wp.device_from_torch(device)
+        with wp.ScopedDevice(warp_device), warp_runtime.notice_of_compilation("physics"):
+            self._allocate(config)
+            self._substeps(1)  # loads the kernels
+            self._prepare()
+            with wp.ScopedCapture() as capture:
+                self._substeps(self.decimation)
+                wp.launch(kernels.refresh, num_envs, [self._worlds, self._layout])
+            self._graph = capture.graph
+        every = self._mask.clone()
+        self.set_tiles(every, self.boxes)
+        self.randomize(every, self.parameters)
+        pose = torch.tensor(self.layout.default_qpos, dtype=torch.float32, device=device).expand(num_envs, -1)
+        zero = torch.zeros_like(self._qvel)
+        joints = torch.tensor(self.layout.qpos, device=device)
+        still = zero[:, :3]
+        self.reset(every, pose[:, 0:3], pose[:, 3:7], still, still, pose[:, joints], zero[:, : len(joints)])
+        wp.synchronize_device(warp_device)
+
+    def step(self, joint_targets: Tensor) -> None:
+        """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
+        self._ctrl.copy_(joint_targets)
+        wp.capture_launch(self._graph, stream=warp_runtime.current_stream(self.device))
+
+    def reset(
+        self,
+        mask: Tensor,
+        root_pos: Tensor,
+        root_quat: Tensor,
+        root_lin_vel: Tensor,
+        root_ang_vel: Tensor,
+        joint_pos: Tensor,
+        joint_vel: Tensor,
+    ) -> None:
+        """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
+        state = self.state
+        for target, values in (
+            *((state.root_pos, root_pos), (state.root_quat, root_quat)),
+            *((state.root_lin_vel, root_lin_vel), (state.root_ang_vel, root_ang_vel)),
+            *((state.joint_pos, joint_pos), (state.joint_vel, joint_vel)),
+        ):
+            _assign(mask, target, values)
+        self._launch(kernels.settle, mask, self.num_envs, [self._worlds, self._layout])
+
+    def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
+        """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
+        if boxes.shape != self.boxes.shape:
+            raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not {tuple(self.boxes.shape)}")
+        _assign(mask, self.boxes, boxes)
+        self._launch(kernels.place_boxes, mask, (self.num_envs, MAX_BOXES), self._terrain)
+
+    def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
+        """Give the masked environments the physical ``parameters``."""
+        for name, tensor in self.parameters.tensors().items():
+            _assign(mask, tensor, parameters.tensors()[name])
+        self._launch(kernels.randomize, mask, self.num_envs, [self._nominal, self._parameters])
+
+    def push(self, mask: Tensor, velocity: Tensor) -> None:
+        """Add ``velocity`` (num_envs, 3), m/s in the world frame, to the masked robots' base."""
+        self.state.root_lin_vel.add_(velocity * mask[:, None])
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of all that decides the future: physics state, parameters and tiles included."""
+        return {name: tensor.clone() for name, tensor in self._kept().items()}
+
+    def restore(self, snapshot: dict[str, Tensor]) -> None:
+        """Return to a snapshot; the same calls then give the same values, bit for bit on the CPU."""
+        for name, tensor in self._kept().items():
+            tensor.copy_(snapshot[name])
+        self._mask.fill_(True)
+        every = self._mask.clone()
+        self.set_tiles(every, self.boxes)
+        self.randomize(every, self.parameters)
+
+    def _kept(self) -> dict[str, Tensor]:
+        physics = {"qpos": self._qpos, "qvel": self._qvel, "ctrl": self._ctrl, "warmstart": self._warmstart}
+        return {**self.state.tensors(), **self.parameters.tensors(), "boxes": self.boxes, **physics}
+
+    def _launch(self, kernel: wp.Kernel, mask: Tensor, dim: int | tuple[int, ...], arguments: list[object]) -> None:
+        """Launch a kernel that works in the masked worlds, on torch's current stream."""
+        self._mask.copy_(mask)
+        inputs = [self._warp_mask, *arguments]
+        wp.launch(kernel, dim, inputs, device=self._warp_mask.device, stream=warp_runtime.current_stream(self.device))
+
+    def _allocate(self, config: SimConfig) -> None:
+        """Allocate model and data of all worlds."""
+        n = self.num_envs
+        nconmax, njmax = capacities(self.model, self.layout, config)
+        self._model = mjw.put_model(self.model, batch_sizes=dict.fromkeys(_PER_WORLD, n))
+        self._model.opt.warn_overflow = 0  # counted instead, see _OVERFLOWS
+        self._data = mjw.make_data(self.model, nworld=n, nconmax=nconmax, njmax=njmax)
+
+    def _substeps(self, count: int) -> None:
+        """Advance the physics; only the last substep needs the sensors."""
+        option = self._model.opt
+        option.disableflags |= mjw.DisableBit.SENSOR
+        for _ in range(count - 1):
+            mjw.step(self._model, self._data)
+        option.disableflags &= ~mjw.DisableBit.SENSOR
+        mjw.step(self._model, self._data)
+
+    def _prepare(self) -> None:
+        """Make the state's tensors, views of MuJoCo's arrays where their layout allows, and the kernels' arguments."""
+        model, data, layout = self._model, self._data, self.layout
+        self._qpos, self._qvel, self._ctrl = (wp.to_torch(a) for a in (data.qpos, data.qvel, data.ctrl))
+        self._warmstart = wp.to_torch(data.qacc_warmstart)
+        sensors = wp.to_torch(data.sensordata)
+        state = SimulatorState.zeros(self.num_envs, len(self.robot.no_contact_bodies), self.device)
+        state.root_pos, state.root_quat, state.root_lin_vel = self._qpos[:, 0:3], self._qpos[:, 3:7], self._qvel[:, 0:3]
+        state.joint_torque = wp.to_torch(data.actuator_force)
+        state.foot_pos, state.foot_vel, state.foot_force = (
+            sensors[:, rows].unflatten(1, (-1, 3)) for rows in (layout.foot_pos, layout.foot_vel, layout.foot_force)
+        )
+        self.state = state
+        self._warp_mask = wp.from_torch(self._mask)
+
+        worlds = self._worlds = kernels.Worlds()
+        worlds.qpos, worlds.qvel, worlds.ctrl, worlds.warmstart = data.qpos, data.qvel, data.ctrl, data.qacc_warmstart
+        worlds.time, worlds.sensordata, worlds.actuator_force = data.time, data.sensordata, data.actuator_force
+        worlds.overflow_bits = data.overflow
+        for name in ("root_ang_vel", "joint_pos", "joint_vel", "body_force", "diverged", "overflow"):
+            setattr(worlds, name, wp.from_torch(getattr(state, name)))
+        parameters = self._parameters = kernels.Parameters()
+        for name, tensor in self.parameters.tensors().items():
+            setattr(parameters, name, wp.from_torch(tensor))
+        for name in _PER_WORLD[3:]:
+            setattr(parameters, name, _numbers(getattr(model, name)))
+        worlds.actuator_biasprm = parameters.actuator_biasprm
+        worlds.actuator_forcerange = parameters.actuator_forcerange
+        self._layout = fill_layout(self.model, model, layout, self.robot, int(_OVERFLOWS))
+        self._nominal = fill_nominal(self.model, layout, self.robot)
+        self._terrain = [
+            *(wp.from_torch(self.boxes), layout.boxes.start, BOX_FLOOR),
+            *(model.geom_size, model.geom_aabb, model.geom_rbound, data.geom_xpos, data.geom_xmat),
+        ]
+
+
+def _assign(mask: Tensor, target: Tensor, values: Tensor) -> None:
+    """Write ``values`` into the masked rows of ``target``, in place."""
+    rows = mask.view(-1, *[1] * (target.dim() - 1))
+    torch.where(rows, values, target, out=target)
+
+
+def _numbers(array: wp.array) -> wp.array:
+    """Return an array of vectors as one of their numbers, with one more dimension; it is the same memory."""
+    return wp.from_torch(wp.to_torch(array))
