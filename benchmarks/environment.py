@@ -85,8 +85,10 @@ def _in_turns(env: ParkourEnv, tremble: Tremble, steps: int, rounds: int) -> lis
 
     Both begin in the same state: a device that works behind the host's back can only be timed as a whole.
     """
-    from benchmarks.bare_physics import BarePhysics
+    from benchmarks.bare_physics import BarePhysics  # imports the engine
+    from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
 
+    assert isinstance(env.simulator, MujocoWarpSimulator)
     physics, device = BarePhysics(env.simulator), env.simulator.device
     times = []
     for _ in range(rounds):

@@ -5,6 +5,10 @@ of ``render_depth`` (legged_gym_ext/sensors/box_raycast.py); the tiles never mov
 with Warp's most careful constructor, before anything is timed.
 """
 
+# Kernels look like Python, but their types are Warp's.
+# pyright: reportAssignmentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportInvalidTypeForm=false
+
 from __future__ import annotations
 
 import math
@@ -13,7 +17,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from benchmarks.warp_stream import on_torch_stream
+from legged_gym_ext import warp_runtime
 from legged_gym_ext.rotations import quat_rotate
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.terrain.boxes import CENTER, HALF, QUAT
@@ -40,6 +44,7 @@ class MeshDepth:
     """
 
     def __init__(self, tiles: Tensor, tile: Tensor, camera: DepthCamera, joined: bool) -> None:
+        warp_runtime.init()
         device = wp.device_from_torch(camera.device)
         triangles = tile_triangles(tiles)
         offsets = _grid(tiles).to(tiles.device)
@@ -57,21 +62,20 @@ class MeshDepth:
 
     def render(self, position: Tensor, rotation: Tensor, out: Tensor) -> None:
         """Write planar depths (num_envs, pixels), m; poses of the cameras as for ``render_depth``."""
-        with on_torch_stream(out.device):
-            wp.launch(
-                _cast,
-                dim=out.shape,
-                inputs=[
-                    self._mesh_ids,
-                    self._offsets,
-                    wp.from_torch(position, dtype=wp.vec3),
-                    wp.from_torch(rotation, dtype=wp.mat33),
-                    wp.from_torch(self.rays, dtype=wp.vec3),
-                    *self._limits,
-                    wp.from_torch(out),
-                ],
-                device=wp.device_from_torch(out.device),
-            )
+        wp.launch(
+            _cast,
+            dim=out.shape,
+            inputs=[
+                *(self._mesh_ids, self._offsets),
+                wp.from_torch(position, dtype=wp.vec3),
+                wp.from_torch(rotation, dtype=wp.mat33),
+                wp.from_torch(self.rays, dtype=wp.vec3),
+                *self._limits,
+                wp.from_torch(out),
+            ],
+            device=wp.device_from_torch(out.device),
+            stream=warp_runtime.current_stream(out.device),
+        )
 
 
 def camera_rays(camera: DepthCamera) -> Tensor:
@@ -118,19 +122,19 @@ def _mesh(triangles: Tensor, device: wp.Device) -> wp.Mesh:
 
 @wp.kernel(enable_backward=False)
 def _cast(
-    mesh_ids: wp.array(dtype=wp.uint64),  # pyright: ignore[reportInvalidTypeForm]
-    offsets: wp.array(dtype=wp.vec3),  # pyright: ignore[reportInvalidTypeForm]
-    positions: wp.array(dtype=wp.vec3),  # pyright: ignore[reportInvalidTypeForm]
-    rotations: wp.array(dtype=wp.mat33),  # pyright: ignore[reportInvalidTypeForm]
-    rays: wp.array(dtype=wp.vec3),  # pyright: ignore[reportInvalidTypeForm]
+    mesh_ids: wp.array(dtype=wp.uint64),
+    offsets: wp.array(dtype=wp.vec3),
+    positions: wp.array(dtype=wp.vec3),
+    rotations: wp.array(dtype=wp.mat33),
+    rays: wp.array(dtype=wp.vec3),
     near: float,
     far: float,
-    out: wp.array2d(dtype=float),  # pyright: ignore[reportInvalidTypeForm]
+    out: wp.array2d(dtype=float),
 ):
-    env, pixel = wp.tid()  # pyright: ignore[reportGeneralTypeIssues, reportAssignmentType]
+    env, pixel = wp.tid()
     # A ray that advances 1 along the optical axis: its parameter is the planar depth.
     hit = wp.mesh_query_ray(mesh_ids[env], positions[env] + offsets[env], rotations[env] * rays[pixel], far)
     depth = far
-    if hit.result:  # pyright: ignore[reportAttributeAccessIssue]
-        depth = wp.max(hit.t, near)  # pyright: ignore[reportAttributeAccessIssue]
+    if hit.result:
+        depth = wp.max(hit.t, near)
     out[env, pixel] = depth

@@ -4,9 +4,14 @@ It draws nothing but depth, on a model of nothing but boxes, without shading and
 its bounding volume hierarchy is built once, around them, and never refitted.
 """
 
+# Kernels look like Python, but their types are Warp's.
+# pyright: reportArgumentType=false, reportInvalidTypeForm=false
+
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import mujoco
 import mujoco_warp as mjw
@@ -14,7 +19,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from benchmarks.warp_stream import on_torch_stream
+from legged_gym_ext import warp_runtime
 from legged_gym_ext.rotations import matrix_from_quat
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.terrain.boxes import ABSENT, CENTER, HALF, QUAT
@@ -24,11 +29,12 @@ class MujocoWarpDepth:
     """Renders the depth images of all cameras, each of the ``boxes`` (num_envs, K, BOX_DIM) of its environment."""
 
     def __init__(self, boxes: Tensor, camera: DepthCamera) -> None:
+        warp_runtime.init()
         num_envs = len(boxes)
         self.device = camera.device
         self._flip = torch.tensor([1.0, -1.0, -1.0], device=self.device)  # MuJoCo's cameras look along -z, with y up
         model = _model(boxes.shape[1], camera)
-        with on_torch_stream(self.device), wp.ScopedDevice(wp.device_from_torch(self.device)):
+        with self._on_device():
             self.model = mjw.put_model(model)
             self.data = mjw.make_data(model, nworld=num_envs)
             self.context = mjw.create_render_context(
@@ -51,9 +57,16 @@ class MujocoWarpDepth:
         """Return planar depths (num_envs, pixels), m, 0 where nothing is hit; poses as for ``render_depth``."""
         wp.to_torch(self.data.cam_xpos)[:, 0] = position
         wp.to_torch(self.data.cam_xmat)[:, 0] = rotation * self._flip
-        with on_torch_stream(self.device), wp.ScopedDevice(wp.device_from_torch(self.device)):
+        with self._on_device():
             mjw.render(self.model, self.data, self.context)
         return wp.to_torch(self.context.depth_data)
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Let Warp work on the device, and on torch's stream there."""
+        stream = warp_runtime.current_stream(self.device)
+        with wp.ScopedDevice(wp.device_from_torch(self.device)), wp.ScopedStream(stream):
+            yield
 
     def _rebuild(self) -> None:
         """Build the hierarchy anew: the context built it while all boxes were in one place."""
@@ -78,7 +91,7 @@ def _model(num_boxes: int, camera: DepthCamera) -> mujoco.MjModel:
 @wp.kernel(enable_backward=False)
 def _group_roots(
     bvh: wp.uint64,
-    roots: wp.array(dtype=int),  # pyright: ignore[reportInvalidTypeForm]
+    roots: wp.array(dtype=int),
 ):
     world = wp.tid()
-    roots[world] = wp.bvh_get_group_root(bvh, world)  # pyright: ignore[reportArgumentType]
+    roots[world] = wp.bvh_get_group_root(bvh, world)
