@@ -15,7 +15,7 @@ from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.runtime import resolve_runtime
 
 SIZES = {"cpu": "256,1024", "cuda": "256,1024,4096,8192"}
-QUICK_SIZES = {"cpu": "32,128", "cuda": "256,1024"}
+QUICK_SIZES = {"cpu": "32,64", "cuda": "256,1024"}
 
 
 def main(argv: list[str]) -> None:

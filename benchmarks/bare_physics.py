@@ -15,6 +15,7 @@ class BarePhysics:
         self.device = simulator.device
         with wp.ScopedDevice(wp.device_from_torch(self.device)), wp.ScopedCapture() as capture:
             simulator._substeps(simulator.decimation)
+        assert capture.graph is not None
         self._graph = capture.graph
 
     def run(self, steps: int) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numba
 import torch
 from torch import Tensor
 
-from benchmarks import multi_ray
 from benchmarks.case import Case
 from benchmarks.mesh_bvh import MeshDepth
 from benchmarks.mujoco_renderer import MujocoWarpDepth
+from benchmarks.multi_ray import MultiRayDepth
 from benchmarks.stopwatch import median_seconds
 from legged_gym_ext.config import CameraConfig, TerrainConfig
 from legged_gym_ext.rotations import quat_from_euler
@@ -21,48 +23,58 @@ from legged_gym_ext.sensors.height_scan import ground_height
 from legged_gym_ext.terrain.library import build_library
 
 BASE_HEIGHT = 1.0  # m over the ground
-BOXES, FRAMES = "depth images", "frames with noise"
 
 
 def run(case: Case) -> dict[str, float]:
-    """Print and return rays per second (medians), ours and the peers'.
+    """Print and return rays per second (medians of calls in turns), ours and the peers'.
 
-    On a CPU, Warp and ``mj_multiRay`` use one core: that they are compared with one, too.
+    On a CPU, Warp and ``mj_multiRay`` use one core: ours is compared with them on one, too.
     """
     torch.manual_seed(0)
-    repeats, device = 3 if case.quick else 10, case.torch_device
+    device = case.torch_device
     view = make_view(case.num_envs, device)
-    rays = view.boxes.shape[0] * view.camera.num_pixels
+    functions = _ours(view, device)
     image = torch.empty(case.num_envs, view.camera.num_pixels, device=device)
-    state, generator = view.camera.initial_state(), torch.Generator(device).manual_seed(0)
-    nobody = ~view.everyone
-
-    def update() -> None:
-        view.camera.update(state, view.everyone, nobody, view.root_pos, view.root_quat, view.boxes, generator)
-
-    seconds: dict[str, float] = {}
-    for count in _thread_counts(device):
-        cores = f", {count} core(s)" if device.type == "cpu" else ""
-        if device.type == "cpu":
-            numba.set_num_threads(count)
-        seconds[BOXES + cores] = median_seconds(lambda: view.render(image), device, repeats)
-        seconds[FRAMES + cores] = median_seconds(update, device, repeats)
     for name, joined in (("mesh BVH, a mesh per tile", False), ("mesh BVH, one terrain", True)):
         mesh = MeshDepth(view.tiles, view.tile, view.camera, joined)
-        seconds[name] = median_seconds(
-            lambda mesh=mesh: mesh.render(view.position, view.rotation, image), device, repeats
-        )
-    renderer = MujocoWarpDepth(view.boxes, view.camera)
-    seconds["MuJoCo Warp renderer"] = median_seconds(
-        lambda: renderer.render(view.position, view.rotation), device, repeats
+        functions[name] = partial(mesh.render, view.position, view.rotation, image)
+    functions["MuJoCo Warp renderer"] = partial(
+        MujocoWarpDepth(view.boxes, view.camera).render, view.position, view.rotation
     )
-    rates = {name: rays / value for name, value in seconds.items()}
-    if device.type == "cpu":
-        rates["mj_multiRay"] = multi_ray.rays_per_second(view.camera, view.boxes, view.position, view.rotation, repeats)
+    rays = dict.fromkeys(functions, image.numel())
+    if case.on_cpu:
+        multi_ray = MultiRayDepth(view.boxes, view.camera, view.position, view.rotation)
+        functions["mj_multiRay"], rays["mj_multiRay"] = multi_ray.render, multi_ray.num_rays
+    seconds = median_seconds(functions, device, 3 if case.quick else 10)
+    rates = {name: rays[name] / seconds[name] for name in functions}
     print(f"depth, {case.num_envs} images of {'x'.join(map(str, view.camera.resolution))} on {case.device}:")
     for name, rate in rates.items():
         print(f"  {name:<32} {rate / 1e6:10.1f} M rays/s")
     return rates
+
+
+def _ours(view: View, device: torch.device) -> dict[str, Callable[[], object]]:
+    """Return what draws images, and what draws images and noise; on a CPU for one core and for all of them."""
+    image = torch.empty(len(view.boxes), view.camera.num_pixels, device=device)
+    state, generator = view.camera.initial_state(), torch.Generator(device).manual_seed(0)
+    nobody = ~view.everyone
+    pose = (view.root_pos, view.root_quat, view.boxes)
+
+    def on_cores(count: int, draw: Callable[[], object]) -> None:
+        numba.set_num_threads(count)
+        draw()
+
+    functions: dict[str, Callable[[], object]] = {
+        "depth images": partial(view.render, image),
+        "frames with noise": partial(view.camera.update, state, view.everyone, nobody, *pose, generator),
+    }
+    if device.type != "cpu":
+        return functions
+    return {
+        f"{name}, {count} core(s)": partial(on_cores, count, draw)
+        for count in sorted({1, numba.get_num_threads()})
+        for name, draw in functions.items()
+    }
 
 
 @dataclass
@@ -106,8 +118,3 @@ def make_view(num_envs: int, device: torch.device) -> View:
     everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
     tiles = (library.boxes.to(device), tile.to(device), boxes.to(device))
     return View(*tiles, camera, root_pos, root_quat, *pose, everyone)
-
-
-def _thread_counts(device: torch.device) -> list[int]:
-    """Return how many cores our kernels are given, one after another."""
-    return sorted({1, numba.get_num_threads()}) if device.type == "cpu" else [0]

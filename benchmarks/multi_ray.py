@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import statistics
-
 import mujoco
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.mesh_bvh import camera_rays
-from benchmarks.stopwatch import median_seconds
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.terrain.boxes import CENTER, HALF, QUAT
 
-TILES = 8
-"""How many of the images are cast."""
+IMAGES = 8
+"""How many of the images are cast, at most."""
 
 
-def rays_per_second(camera: DepthCamera, boxes: Tensor, position: Tensor, rotation: Tensor, repeats: int) -> float:
-    """Return the rate for the rays of some of the cameras, with the far depth as their cutoff."""
-    rays = camera_rays(camera).double().numpy()
-    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    geom, distance = np.zeros(len(rays), np.int32), np.zeros(len(rays))
-    times = []
-    for n in range(min(TILES, len(boxes))):
-        spec = mujoco.MjSpec()
-        for row in boxes[n].double().numpy():
-            if row[HALF][0] > 0:
-                spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=row[CENTER], quat=row[QUAT], size=row[HALF])
-        model = spec.compile()
-        data = mujoco.MjData(model)
-        mujoco.mj_kinematics(model, data)
-        origin = position[n].double().numpy()
-        directions = (rays @ rotation[n].double().numpy().T).ravel()
-        cutoff = camera.config.far / rays[:, 2].min()
+class MultiRayDepth:
+    """Casts the rays of some of the cameras, with the far depth as their cutoff; poses as for ``render_depth``."""
 
-        def cast(model=model, data=data, origin=origin, directions=directions, cutoff=cutoff) -> None:
-            mujoco.mj_multiRay(model, data, origin, directions, None, True, -1, geom, distance, None, len(rays), cutoff)
+    def __init__(self, boxes: Tensor, camera: DepthCamera, position: Tensor, rotation: Tensor) -> None:
+        rays = camera_rays(camera).double().numpy()
+        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+        self._cutoff = camera.config.far / rays[:, 2].min()
+        self._geom, self._distance = np.zeros(len(rays), np.int32), np.zeros(len(rays))
+        self._scenes = []
+        for n in range(min(IMAGES, len(boxes))):
+            model = _model(boxes[n])
+            data = mujoco.MjData(model)
+            mujoco.mj_kinematics(model, data)
+            directions = (rays @ rotation[n].double().numpy().T).ravel()
+            self._scenes.append((model, data, position[n].double().numpy(), directions))
+        self.num_rays = len(rays) * len(self._scenes)
 
-        times.append(median_seconds(cast, torch.device("cpu"), repeats))
-    return len(rays) / statistics.fmean(times)
+    def render(self) -> None:
+        """Cast them all."""
+        outputs = (self._geom, self._distance, None, len(self._geom), self._cutoff)
+        for scene in self._scenes:
+            mujoco.mj_multiRay(*scene, None, True, -1, *outputs)
+
+
+def _model(boxes: Tensor) -> mujoco.MjModel:
+    spec = mujoco.MjSpec()
+    for row in boxes.double().numpy():
+        if row[HALF][0] > 0:
+            spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=row[CENTER], quat=row[QUAT], size=row[HALF])
+    return spec.compile()

@@ -71,11 +71,17 @@ def seconds_of(function: Callable[[], Any], device: torch.device) -> float:
     return Moment(device).seconds_since(start)
 
 
-def median_seconds(function: Callable[[], Any], device: torch.device, repeats: int) -> float:
-    """Return the median of ``repeats`` calls of ``function``, after one that compiles and warms the caches."""
-    function()
-    moments = [Moment(device)]
+def median_seconds(functions: dict[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, float]:
+    """Return the median of the seconds of each function, called in turns, so that what disturbs one disturbs all.
+
+    Each turn begins with a call that is not timed: it compiles, the first time, and warms the caches, which what ran
+    before has filled with something else. On CUDA nothing waits in between.
+    """
+    times: dict[str, list[tuple[Moment, Moment]]] = {name: [] for name in functions}
     for _ in range(repeats):
-        function()
-        moments.append(Moment(device))  # queued right behind: on CUDA the host may run ahead
-    return statistics.median(b.seconds_since(a) for a, b in zip(moments, moments[1:], strict=False))
+        for name, function in functions.items():
+            function()
+            start = Moment(device)
+            function()
+            times[name].append((start, Moment(device)))
+    return {name: statistics.median(b.seconds_since(a) for a, b in spans) for name, spans in times.items()}

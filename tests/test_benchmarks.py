@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -177,10 +178,18 @@ def test_stopwatch_adds_up_nested_parts(monkeypatch: pytest.MonkeyPatch) -> None
     assert watch.seconds["out"] == 0.0
 
 
-def test_median_leaves_out_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_medians_are_of_every_second_call_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock(monkeypatch)
-    durations = iter([100.0, 3.0, 1.0, 50.0, 2.0, 2.5])
-    assert median_seconds(lambda: clock.sleep(next(durations)), CPU, 5) == 2.5
+    order = []
+    durations = {"a": iter([100.0, 3.0, 90.0, 50.0, 80.0, 2.0]), "b": iter([0.0, 7.0, 0.0, 9.0, 0.0, 8.0])}
+
+    def call(name: str) -> None:
+        order.append(name)
+        clock.sleep(next(durations[name]))
+
+    seconds = median_seconds({name: partial(call, name) for name in durations}, CPU, 3)
+    assert seconds == {"a": 3.0, "b": 8.0}
+    assert order == ["a", "a", "b", "b"] * 3
 
 
 @pytest.mark.gpu
