@@ -25,6 +25,8 @@ setup(
         "rsl-rl-lib>=5.5,<5.6",  # its runner and storage are subclassed
         "tensordict>=0.12,<1",
         "mujoco>=4.0,<5",
+        "mujoco-warp>=4.0,<5",
+        "warp-lang>=1.15,<2",
         "numba>=0.66,<1",
         "omegaconf>=2.4,<3",
         "pyyaml>=6,<7",
@@ -35,7 +37,6 @@ setup(
         "pillow>=11,<14",
     ],
     extras_require={
-        "gpu": ["mujoco-warp>=4.0,<5", "warp-lang>=1.15,<2"],
         "test": ["pytest>=8,<10", "hypothesis>=6,<7", "ruff>=0.16,<1", "pyright[nodejs]>=1.1.400,<2"],
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from legged_gym_ext import memory
 from legged_gym_ext.cli import main_guard, make_parser, parse
 from legged_gym_ext.config_io import load_config
 from legged_gym_ext.errors import UserError
@@ -24,9 +25,10 @@ def main(argv: list[str]) -> None:
     config.env.num_envs = runtime.num_envs  # in the saved configuration: "auto" may mean another number elsewhere
     seed_everything(config.seed)
     factories = get_factories(config.task)
-    env = factories.make_env(config, runtime.num_envs, runtime.sim_device)
-    folder = create_run_folder(config)
-    runner = factories.make_runner(env, config, folder, runtime.rl_device)
+    with memory.guard(runtime.num_envs):
+        env = factories.make_env(config, runtime.num_envs, runtime.sim_device)
+        folder = create_run_folder(config)
+        runner = factories.make_runner(env, config, folder, runtime.rl_device)
     if checkpoint:
         runner.load(str(checkpoint))
 
@@ -36,7 +38,8 @@ def main(argv: list[str]) -> None:
     if checkpoint:
         print(f"resumed    {checkpoint}")
     print(f"run folder {folder}", flush=True)
-    runner.learn(config.runner.max_iterations)
+    with memory.guard(runtime.num_envs):
+        runner.learn(config.runner.max_iterations)
 
 
 if __name__ == "__main__":

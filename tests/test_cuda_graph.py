@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from graph_replay import FakeGraph, make_opaque, use_fake_graphs
+from test_env import CPU, random_actions, small_config
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.envs.cuda_graph import WARM_UP, GraphedCall
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.sensors import box_raycast, box_raycast_numba, box_raycast_warp
 from legged_gym_ext.simulators import ENGINES
-from tests.graph_replay import FakeGraph, make_opaque, use_fake_graphs
-from tests.test_env import CPU, random_actions, small_config
 
 
 def test_a_graphed_call_gives_what_the_function_gives(monkeypatch: pytest.MonkeyPatch) -> None:

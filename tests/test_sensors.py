@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from no_sync import NoSync
 
 from legged_gym_ext.config import CameraConfig, HeightScanConfig
 from legged_gym_ext.errors import UserError
@@ -466,6 +467,27 @@ def test_randomness_comes_from_the_generator_and_not_from_the_masks():
     assert torch.equal(first.frames[:, 3], masked.frames[:, 3])  # only the last draw counts
     assert not torch.equal(first.frames[:, 1], masked.frames[:, 1])
     assert not torch.equal(first.frames, other.frames)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precision):
+    if "warp" not in kernels.__name__:
+        pytest.skip("the kernels of the CPU")
+    num, generator = 5, torch.Generator()
+    camera = DepthCamera(CameraConfig(latency=1, precision=precision), num, "cpu")
+    scan = HeightScan(HeightScanConfig(), 0.9, "cpu")
+    state, boxes = camera.initial_state(), random_tiles(np.random.default_rng(9), num)
+    root_pos, quat = torch.tensor([[0.0, 0.0, 1.0]]).expand(num, 3), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
+    address = state.frames.data_ptr()
+    for step in range(3):
+        with NoSync():
+            reset, length = torch.arange(num) == step, torch.full((num,), step)
+            camera.reset(state, reset, generator)
+            camera.update(state, camera.due(length), reset, root_pos, quat, boxes, generator)
+            heights = scan.scan(boxes, root_pos, quat)
+    assert state.frames.data_ptr() == address
+    assert state.image.float().std() > 0.1
+    assert heights.std() > 0.1
 
 
 def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():

@@ -26,7 +26,10 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     actor = {
         **common,
         "hidden_dims": list(teacher.hidden_dims),
-        "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": teacher.init_noise_std},
+        "distribution_cfg": {
+            "class_name": "legged_gym_ext.models.distribution:ActionDistribution",
+            "init_std": teacher.init_noise_std,
+        },
     }
     if teacher.kind == "depth":
         if not config.camera.enabled:

@@ -14,7 +14,6 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.models import MLPModel
 from rsl_rl.runners import OnPolicyRunner
-from rsl_rl.utils import check_nan
 from tensordict import TensorDict
 
 from legged_gym_ext.config import Config
@@ -23,6 +22,7 @@ from legged_gym_ext.learning.checkpoint import checkpoint_name, load_checkpoint,
 from legged_gym_ext.learning.console import iteration_block
 from legged_gym_ext.learning.dagger import Dagger
 from legged_gym_ext.learning.interrupt import StopRequest
+from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.precision import use_bfloat16
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
@@ -71,7 +71,7 @@ class ParkourRunner(OnPolicyRunner):
             self.cfg["obs_groups"]["actor"] + self.cfg["obs_groups"]["critic"],
             env.num_actions,
             device,
-            torch.bfloat16 if bfloat16 else torch.float32,
+            torch.bfloat16 if bfloat16 else None,
         )
         self.iteration = 0
         self.statistics = {"teacher": EpisodeStatistics(env.num_envs, device)}
@@ -231,13 +231,15 @@ class ParkourRunner(OnPolicyRunner):
     def _collect(self) -> None:
         """Let the teacher act for a rollout."""
         obs = self.env.get_observations().to(self.device)
+        nan_check = NanCheck(("proprio", "privileged"), self.device)
         for _ in range(self.config.runner.num_steps_per_env):
             actions = self.alg.act(obs)
             obs, rewards, dones, extras = self.env.step(actions.to(self.env.device))
             obs, rewards, dones = obs.to(self.device), rewards.to(self.device), dones.to(self.device)
-            check_nan(obs.select("proprio", "privileged"), rewards, dones)  # type: ignore[arg-type]
+            nan_check.add(obs, rewards, dones)
             self.alg.process_env_step(obs, rewards, dones, extras)
             self.statistics["teacher"].add(rewards, dones, extras)
+        nan_check.report()
         self.alg.compute_returns(obs)
 
     def _distillation_due(self) -> bool:

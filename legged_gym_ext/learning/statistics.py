@@ -43,8 +43,9 @@ class EpisodeStatistics:
         self.running = torch.where(done, 0.0, self.running)
         self.level = extras["terrain_level"].to(self.running)
         for key, value in extras.get("log", {}).items():
-            total, count = self._log.get(key, (0.0, 0))
-            self._log[key] = (total + torch.as_tensor(value, device=self.running.device).float().mean(), count + 1)
+            total, count = self._log.get(key, (torch.zeros_like(self.level[0]), 0))
+            mean = value.to(self.running).mean() if isinstance(value, Tensor) else value
+            self._log[key] = (total + mean, count + 1)
 
     def summary(self) -> dict[str, float]:
         """Return the means by name; those of episodes only once one is finished."""

@@ -6,7 +6,7 @@ import torch
 
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.config_checks import CHOICES
-from legged_gym_ext.errors import unknown
+from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.runtime import resolve_engine
 from legged_gym_ext.simulators.base import Simulator
@@ -19,7 +19,8 @@ def make_simulator(config: SimConfig, robot: Robot, num_envs: int, device: torch
     """Build the engine that the configuration chooses, on ``device``.
 
     Raises:
-        UserError: There is no engine of that name.
+        UserError: There is no engine of that name, its packages are not installed, or the environments do not fit into
+            the memory.
     """
     engine = resolve_engine(config.engine, device)
     if engine == "mujoco":
@@ -27,7 +28,12 @@ def make_simulator(config: SimConfig, robot: Robot, num_envs: int, device: torch
 
         return MujocoCpuSimulator(robot, config, num_envs)
     if engine == "mujoco_warp":
-        from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
-
+        try:
+            from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"sim.engine: mujoco_warp needs the package '{error.name}', which is not installed; install "
+                "legged_gym_ext again (pip install -e .), or choose --sim=mujoco"
+            ) from None
         return MujocoWarpSimulator(robot, config, num_envs, device)
     raise unknown("sim.engine", config.engine, CHOICES["sim.engine"])

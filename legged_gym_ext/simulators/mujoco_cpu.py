@@ -11,6 +11,7 @@ import torch
 from mujoco.batch import Batch, SimulationError
 from torch import Tensor
 
+from legged_gym_ext import memory
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import quat_rotate, quat_rotate_inverse
@@ -21,6 +22,13 @@ from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXE
 
 _BROKEN = np.array([int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}")) for field in ("QPOS", "QVEL", "QACC")])
 """Warnings after which MuJoCo has put a world back to its initial state."""
+
+
+_PER_WORLD = (
+    *("geom_pos", "geom_quat", "geom_size", "geom_aabb", "geom_rbound", "geom_sameframe", "geom_friction"),
+    *("body_mass", "body_ipos", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+)
+"""Fields of the model that each world has of its own: half of what it takes, by measurement."""
 
 
 class MujocoCpuSimulator:
@@ -35,18 +43,15 @@ class MujocoCpuSimulator:
         self.model, self.layout = build_model(robot, config)
         # The boxes move from world to world; the midphase would go on with the bounding volumes of the model.
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+        memory.require(
+            "physics", 2 * sum(getattr(self.model, name).nbytes for name in _PER_WORLD), num_envs, self.device
+        )
         self.batch = Batch(self.model, num_envs, config.threads or available_cores())
 
         self._qpos, self._qvel, self._ctrl = (self.batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         self._force = self.batch.bind("actuator_force")
         self._sensors = self.batch.bind("sensordata")
-        self._model_fields = {
-            name: self.batch.expand(name)
-            for name in (
-                *("geom_pos", "geom_quat", "geom_size", "geom_aabb", "geom_rbound", "geom_sameframe", "geom_friction"),
-                *("body_mass", "body_ipos", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
-            )
-        }
+        self._model_fields = {name: self.batch.expand(name) for name in _PER_WORLD}
 
         # What is read from the engine: its own memory, and all of it in float32, of which the state is views.
         with warnings.catch_warnings():

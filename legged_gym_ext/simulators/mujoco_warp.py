@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mujoco_warp as mjw
 import torch
 import warp as wp
 from torch import Tensor
 
-from legged_gym_ext import warp_runtime
+from legged_gym_ext import memory, warp_runtime
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
-from legged_gym_ext.simulators.mujoco_warp_model import capacities, fill_layout, fill_nominal
-from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-
-_PER_WORLD = (
-    *("geom_size", "geom_aabb", "geom_rbound", "geom_friction"),
-    *("body_mass", "body_ipos", "body_subtreemass", "body_invweight0", "dof_invweight0"),
-    *("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+from legged_gym_ext.simulators.mujoco_warp_model import (
+    PARAMETER_FIELDS,
+    TERRAIN_FIELDS,
+    allocate,
+    bytes_per_world,
+    capacities,
+    fill_layout,
+    fill_nominal,
 )
-"""Fields of the model that each world has of its own."""
+from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
 
 _OVERFLOWS = (
     mjw.OverflowType.NEFC | mjw.OverflowType.BROADPHASE | mjw.OverflowType.NARROWPHASE | mjw.OverflowType.CONTACT_MATCH
@@ -46,19 +49,20 @@ class MujocoWarpSimulator:
         self.device = device
         self.decimation = config.decimation
         self.model, self.layout = build_model(robot, config)
-        self.parameters = DomainParameters.nominal(num_envs, device)
-        self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
-        self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
         warp_runtime.init()
         warp_device = wp.device_from_torch(device)
         with wp.ScopedDevice(warp_device), warp_runtime.notice_of_compilation("physics"):
             self._allocate(config)
+            self.parameters = DomainParameters.nominal(num_envs, device)
+            self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
+            self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
             self._substeps(1)  # loads the kernels
             self._prepare()
             with wp.ScopedCapture() as capture:
                 self._substeps(self.decimation)
                 wp.launch(kernels.refresh, num_envs, [self._worlds, self._layout])
-            self._graph = capture.graph
+        assert capture.graph is not None
+        self._graph = capture.graph
         every = self._mask.clone()
         self.set_tiles(every, self.boxes)
         self.randomize(every, self.parameters)
@@ -128,7 +132,9 @@ class MujocoWarpSimulator:
         physics = {"qpos": self._qpos, "qvel": self._qvel, "ctrl": self._ctrl, "warmstart": self._warmstart}
         return {**self.state.tensors(), **self.parameters.tensors(), "boxes": self.boxes, **physics}
 
-    def _launch(self, kernel: wp.Kernel, mask: Tensor, dim: int | tuple[int, ...], arguments: list[object]) -> None:
+    def _launch(
+        self, kernel: Callable[..., None], mask: Tensor, dim: int | tuple[int, ...], arguments: list[object]
+    ) -> None:
         """Launch a kernel that works in the masked worlds, on torch's current stream."""
         self._mask.copy_(mask)
         inputs = [self._warp_mask, *arguments]
@@ -136,11 +142,10 @@ class MujocoWarpSimulator:
 
     def _allocate(self, config: SimConfig) -> None:
         """Allocate model and data of all worlds."""
-        n = self.num_envs
-        nconmax, njmax = capacities(self.model, self.layout, config)
-        self._model = mjw.put_model(self.model, batch_sizes=dict.fromkeys(_PER_WORLD, n))
+        room = capacities(self.model, self.layout, config)
+        memory.require("physics", bytes_per_world(self.model, *room), self.num_envs, self.device)
+        self._model, self._data = allocate(self.model, self.num_envs, *room)
         self._model.opt.warn_overflow = 0  # counted instead, see _OVERFLOWS
-        self._data = mjw.make_data(self.model, nworld=n, nconmax=nconmax, njmax=njmax)
 
     def _substeps(self, count: int) -> None:
         """Advance the physics; only the last substep needs the sensors."""
@@ -175,7 +180,7 @@ class MujocoWarpSimulator:
         parameters = self._parameters = kernels.Parameters()
         for name, tensor in self.parameters.tensors().items():
             setattr(parameters, name, wp.from_torch(tensor))
-        for name in _PER_WORLD[3:]:
+        for name in PARAMETER_FIELDS:
             setattr(parameters, name, _numbers(getattr(model, name)))
         worlds.actuator_biasprm = parameters.actuator_biasprm
         worlds.actuator_forcerange = parameters.actuator_forcerange
@@ -183,7 +188,8 @@ class MujocoWarpSimulator:
         self._nominal = fill_nominal(self.model, layout, self.robot)
         self._terrain = [
             *(wp.from_torch(self.boxes), layout.boxes.start, BOX_FLOOR),
-            *(model.geom_size, model.geom_aabb, model.geom_rbound, data.geom_xpos, data.geom_xmat),
+            *(getattr(model, name) for name in TERRAIN_FIELDS),
+            *(data.geom_xpos, data.geom_xmat),
         ]
 
 

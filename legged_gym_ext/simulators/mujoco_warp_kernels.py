@@ -1,3 +1,5 @@
+# type: ignore  (kernels are programs in Warp's language, which shares only Python's syntax)
+# ruff: noqa: UP018  (there, only float(0.0) makes a variable that a loop may change)
 """What the MuJoCo Warp engine does around the physics steps: kernels with one thread for each world (and box).
 
 Quaternions are MuJoCo's (w, x, y, z), also where they are held in Warp's type, whose own order is another.

@@ -1,6 +1,9 @@
-"""What the MuJoCo Warp engine's kernels must know of the model, computed once in float64."""
+"""The arrays of the MuJoCo Warp engine, and what its kernels must know of the model, computed once in float64."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import mujoco
 import mujoco_warp as mjw
@@ -12,20 +15,54 @@ from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
 from legged_gym_ext.simulators.mujoco_model import MAX_SPEED, ModelLayout
 
+TERRAIN_FIELDS = ("geom_size", "geom_aabb", "geom_rbound")
+PARAMETER_FIELDS = (
+    *("geom_friction", "body_mass", "body_ipos", "body_subtreemass", "body_invweight0", "dof_invweight0"),
+    *("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+)
+"""Fields of the model that each world has of its own: what tiles and what domain parameters change."""
+
+_CONTACTS_PER_SHAPE = 3
+"""Contacts, and pairs that may touch, for which there is room, per colliding shape of the robot. Seen at most, over the
+hardest tiles with falls from all sides: 1.9 and 2.2 in one world, 0.25 and 0.31 as the mean of 256 worlds."""
+_ROWS_PER_CONTACT = 4
+"""Constraint rows of a contact: the edges of its friction pyramid."""
 _BASE_DOFS, _JOINT_DOFS = slice(0, 6), slice(6, None)
 
 
 def capacities(model: mujoco.MjModel, layout: ModelLayout, config: SimConfig) -> tuple[int, int]:
-    """Return for how many contacts (on average over the worlds) and constraint rows each world gets room."""
-    contacts = config.nconmax or 4 * len(layout.robot_geoms)
-    rows_per_contact = 4  # two edges of the friction pyramid for each of two tangents
-    return contacts, config.njmax or rows_per_contact * contacts + int(model.jnt_limited.sum())
+    """Return for how many contacts (worlds share them) and for how many constraint rows each world gets room."""
+    contacts = config.nconmax or _CONTACTS_PER_SHAPE * len(layout.robot_geoms)
+    return contacts, config.njmax or _ROWS_PER_CONTACT * contacts + int(model.jnt_limited.sum())
+
+
+def allocate(model: mujoco.MjModel, num_envs: int, nconmax: int, njmax: int) -> tuple[mjw.Model, mjw.Data]:
+    """Allocate model and data of all worlds on Warp's current device."""
+    batch_sizes = dict.fromkeys((*TERRAIN_FIELDS, *PARAMETER_FIELDS), num_envs)
+    device_model = mjw.put_model(model, batch_sizes=batch_sizes)
+    return device_model, mjw.make_data(model, nworld=num_envs, nconmax=nconmax, njmax=njmax)
+
+
+def bytes_per_world(model: mujoco.MjModel, nconmax: int, njmax: int) -> int:
+    """Return how much memory each world takes: its arrays, and as much again for what the steps allocate."""
+    with wp.ScopedDevice("cpu"):
+        one, two = (sum(map(_bytes, allocate(model, num_envs, nconmax, njmax))) for num_envs in (1, 2))
+    return 2 * (two - one)
+
+
+def _bytes(arrays: object) -> int:
+    """Return the size of all Warp arrays in a (nested) dataclass."""
+    if isinstance(arrays, wp.array):
+        return arrays.capacity
+    if dataclasses.is_dataclass(arrays):
+        return sum(_bytes(getattr(arrays, field.name, None)) for field in dataclasses.fields(arrays))
+    return 0
 
 
 def fill_layout(
     model: mujoco.MjModel, device_model: mjw.Model, layout: ModelLayout, robot: Robot, overflow_mask: int
-) -> kernels.Layout:
-    """Return where things are in MuJoCo's arrays, and the robot's kinematics."""
+) -> Any:
+    """Return, as ``kernels.Layout``, where things are in MuJoCo's arrays, and the robot's kinematics."""
     result = kernels.Layout()
     result.joint_qpos, result.joint_dof = _integers(layout.qpos), _integers(layout.dofs)
     result.default_qpos = _floats(layout.default_qpos)
@@ -44,8 +81,8 @@ def fill_layout(
     return result
 
 
-def fill_nominal(model: mujoco.MjModel, layout: ModelLayout, robot: Robot) -> kernels.Nominal:
-    """Return the robot as it is without domain randomization."""
+def fill_nominal(model: mujoco.MjModel, layout: ModelLayout, robot: Robot) -> Any:
+    """Return, as ``kernels.Nominal``, the robot without domain randomization."""
     result = kernels.Nominal()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)

@@ -1,0 +1,63 @@
+"""Too many environments for the memory: one clear line, where possible before anything is allocated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from legged_gym_ext.errors import UserError
+
+if TYPE_CHECKING:  # imported where it is used: see runtime.py
+    import torch
+
+_MEMINFO = Path("/proc/meminfo")
+_ALLOCATION = re.compile(r"out of memory|failed to allocate \d+ bytes|can't allocate memory", re.IGNORECASE)
+"""What torch, Warp and CUDA say when an allocation fails."""
+
+
+def require(what: str, bytes_per_env: int, num_envs: int, device: torch.device) -> None:
+    """Raise :class:`UserError` if ``device`` has no room for ``num_envs`` environments' ``what``."""
+    free = available(device)
+    if free is not None and num_envs * bytes_per_env > free:
+        raise UserError(
+            f"env.num_envs: {what} of {num_envs} environments needs {_gigabytes(num_envs * bytes_per_env)}, but "
+            f"{device} has {_gigabytes(free)} free; about {_round_down(free // bytes_per_env)} fit"
+        )
+
+
+def available(device: torch.device) -> int | None:
+    """Return the free memory of ``device`` in bytes, None where it is not known."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if not _MEMINFO.exists():
+        return None
+    found = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text("utf-8"))
+    return int(found[1]) * 1024 if found else None
+
+
+@contextmanager
+def guard(num_envs: int) -> Iterator[None]:
+    """Turn a failed allocation within into a :class:`UserError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or _ALLOCATION.search(str(error)):
+            raise UserError(
+                f"env.num_envs: out of memory with {num_envs} environments; choose fewer (--num_envs)"
+            ) from error
+        raise
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
+
+
+def _round_down(number: int) -> int:
+    """Return ``number`` with two significant digits."""
+    unit = 10 ** max(len(str(number)) - 2, 0)
+    return number // unit * unit
