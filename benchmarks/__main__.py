@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     """Run the benchmarks one after another, then print how they grow and their ratios."""
     args = parse(argv)
     from benchmarks.report import Report
-    from benchmarks.worker import measure
+    from benchmarks.worker import FAILED, measure
 
     device = str(args.runtime.sim_device)
     report = Report(device, args.runtime.engine, argv)
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
                     report.write(Path(args.out))
     finally:
         print(report.text(), flush=True)
-    failed = [record for record in report.records if record.status.startswith("failed")]
+    failed = [record for record in report.records if record.status.startswith(FAILED)]
     if failed:
         raise UserError(f"{len(failed)} of {len(report.records)} benchmarks failed; see above")
 

@@ -6,25 +6,22 @@ The parent's side is :func:`measure`, the other side is ``python -m benchmarks.w
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import registry
 from benchmarks.case import Case
+from legged_gym_ext import memory
 from legged_gym_ext.errors import UserError
 
-OK, OUT_OF_MEMORY = "ok", "out of memory"
-_SIGKILL = -9
-_MEMORY_WORDS = ("out of memory", "failed to allocate", "can't allocate memory", "cannot allocate memory")
+OK, FAILED = "ok", "failed"
 
 
 @dataclass
@@ -61,34 +58,25 @@ def measure(name: str, case: Case, limit: float | None = None) -> Record:
 def main(argv: list[str]) -> None:
     """Run one benchmark and write its status and figures."""
     name, case, result = argv
+    Path(result).write_text(json.dumps(attempt(name, Case(**json.loads(case)))))
+
+
+def attempt(name: str, case: Case) -> dict[str, Any]:
+    """Return status and figures; whatever goes wrong, the parent goes on with the next size."""
     try:
-        answer = {"status": OK, "figures": registry.run(name, Case(**json.loads(case)))}
-    except Exception as error:  # whatever it is, the parent goes on with the next size
-        status = why_failed(error)
-        if status.startswith("failed"):
-            traceback.print_exc()
-        answer = {"status": status}
-    Path(result).write_text(json.dumps(answer))
-
-
-def why_failed(error: BaseException) -> str:
-    """Return one line for an ``error``: out of memory, the user's, or a failure."""
-    for link in _chain(error):
-        is_memory = isinstance(link, (MemoryError, torch.OutOfMemoryError))
-        if is_memory or any(words in str(link).lower() for words in _MEMORY_WORDS):
-            return OUT_OF_MEMORY
-    line = " ".join(str(error).split())
-    return line if isinstance(error, UserError) else f"failed: {type(error).__name__}: {line}"[:200]
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+        with memory.guard(case.num_envs):
+            return {"status": OK, "figures": registry.run(name, case)}
+    except UserError as error:  # such as too little memory
+        return {"status": " ".join(str(error).split())}
+    except Exception as error:
+        traceback.print_exc()
+        return {"status": f"{FAILED}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"}
 
 
 def _why_no_result(code: int) -> str:
-    return f"{OUT_OF_MEMORY} (killed)" if code == _SIGKILL else f"failed: the process ended with code {code}"
+    if code == -signal.SIGKILL:
+        return "killed; out of memory?"
+    return f"{FAILED}: the process ended with code {code}"
 
 
 if __name__ == "__main__":

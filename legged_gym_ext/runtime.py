@@ -108,4 +108,5 @@ def _device(key: str, name: str) -> torch.device:
         if (device.index or 0) >= count:
             present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
             raise UserError(f"{key}: this machine has no '{name}'; it has: {present}")
+        device = torch.device("cuda", device.index or 0)  # Warp wants the number
     return device

@@ -263,21 +263,32 @@ def test_growth_has_a_column_for_each_size() -> None:
     assert ["depth images, M rays/s", "", "12,000"] in lines
 
 
-def test_out_of_memory_is_told_from_failures_and_mistakes() -> None:
-    assert worker.why_failed(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")) == "out of memory"
-    assert worker.why_failed(MemoryError()) == "out of memory"
-    assert worker.why_failed(RuntimeError("Failed to allocate 123 bytes on device 'cuda:0'")) == "out of memory"
-    wrapped = UserError("env.num_envs: too many")
-    wrapped.__cause__ = torch.OutOfMemoryError("CUDA out of memory")
-    assert worker.why_failed(wrapped) == "out of memory"
-    assert worker.why_failed(UserError("sim.dt: no")) == "sim.dt: no"
-    assert worker.why_failed(ValueError("two\nlines")) == "failed: ValueError: two lines"
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            "env.num_envs: out of memory with 77 environments; choose",
+        ),
+        (RuntimeError("Failed to allocate 123 bytes on device 'cuda:0'"), "env.num_envs: out of memory with 77"),
+        (UserError("sim.dt: no"), "sim.dt: no"),
+        (ValueError("two\nlines"), "failed: ValueError: two lines"),
+    ],
+)
+def test_what_goes_wrong_becomes_a_line(error: Exception, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(name: str, case: Case) -> dict[str, float]:
+        raise error
+
+    monkeypatch.setattr(registry, "run", run)
+    answer = worker.attempt("training", Case("cpu", "mujoco", 77))
+    assert answer["status"].startswith(status)
+    assert "figures" not in answer
 
 
 def test_a_size_that_does_not_fit_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
     records = [
         Record("environment", 256, worker.OK, FIGURES[256]),
-        Record("environment", 8192, worker.OUT_OF_MEMORY),
+        Record("environment", 8192, "out of memory"),
     ]
     report = Report("cpu", "mujoco", ["--quick"], records)
     assert report.text().splitlines()[-1] == "environment, 8192 environments: out of memory"
