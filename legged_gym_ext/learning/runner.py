@@ -135,7 +135,8 @@ class ParkourRunner(OnPolicyRunner):
         self.alg.train_mode()
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl tells which git repositories it looked for
             self.logger.init_logging_writer()
-        distributed.on_failure(self._rescue)
+        if self.log_dir is not None:
+            distributed.on_failure(self._rescue)
         first, last = self.iteration, self.iteration + num_learning_iterations
         started = time.perf_counter()
         signal_name = ""
@@ -371,7 +372,8 @@ class ParkourRunner(OnPolicyRunner):
 
     def _rescue(self) -> str:
         """Write the last complete iteration's checkpoint because a rank failed; return what to tell of it."""
-        if self._complete is None or self.log_dir is None:
+        assert self.log_dir is not None
+        if self._complete is None:
             return "no iteration was complete, so there is nothing to save"
         path = self.log_dir / checkpoint_name(self._complete["iteration"])
         try:
