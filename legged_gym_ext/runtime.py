@@ -99,7 +99,7 @@ def _default_device(config: Config) -> str:
     """Return what ``sim.device: auto`` means: the GPU, if there is one and the engine can use it."""
     import torch
 
-    return "cuda:0" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
+    return "cuda" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
 
 
 def _device(key: str, name: str) -> torch.device:
@@ -115,4 +115,5 @@ def _device(key: str, name: str) -> torch.device:
         if (device.index or 0) >= count:
             present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
             raise UserError(f"{key}: this machine has no '{device}'; it has: {present}")
+        device = torch.device("cuda", device.index or 0)  # Warp wants the number
     return device
