@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.ranks import here
 
 if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no torch
     import torch
@@ -40,8 +41,10 @@ def resolve_runtime(config: Config) -> Runtime:
     engine = resolve_engine(config.sim.engine, sim_device)
     if engine == "mujoco" and sim_device.type != "cpu":
         raise UserError(f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'")
-    rl_device = _device("runner.device", str(sim_device) if config.runner.device == "auto" else config.runner.device)
-    num_envs = default_num_envs(sim_device) if config.env.num_envs == "auto" else config.env.num_envs
+    rl_device = sim_device if config.runner.device == "auto" else _device("runner.device", config.runner.device)
+    num_envs = config.env.num_envs
+    if num_envs == "auto":
+        num_envs = default_num_envs(sim_device) * here().size
     return Runtime(engine, sim_device, rl_device, num_envs)
 
 
@@ -96,17 +99,21 @@ def _default_device(config: Config) -> str:
     """Return what ``sim.device: auto`` means: the GPU, if there is one and the engine can use it."""
     import torch
 
-    return "cuda:0" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
+    return "cuda" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
 
 
 def _device(key: str, name: str) -> torch.device:
     import torch
 
     device = torch.device(name)
+    if device.type == "cuda" and here().size > 1:
+        if device.index is not None:
+            raise UserError(f"{key}: of several ranks each has the GPU of its local rank; say cuda, not '{name}'")
+        device = torch.device("cuda", here().local_rank)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
-            raise UserError(f"{key}: this machine has no '{name}'; it has: {present}")
+            raise UserError(f"{key}: this machine has no '{device}'; it has: {present}")
         device = torch.device("cuda", device.index or 0)  # Warp wants the number
     return device

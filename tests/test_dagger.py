@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 from dummy_env import NUM_ACTIONS, DummyEnv, small_config
-from no_sync import NoSync
+from no_sync import NoSync, outside
 from rsl_rl.env import VecEnv
 from torch import Tensor
 
@@ -191,7 +191,10 @@ def test_the_teacher_acts_in_its_share_of_environments_and_the_share_decays() ->
 
 @pytest.mark.parametrize("lag", [0, 1, 3, 9])
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_frame_pool_gives_back_every_image_and_stores_each_once(lag: int, share: float) -> None:
+def test_frame_pool_gives_back_every_image_and_stores_each_once(
+    lag: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HostNumber, "get", outside(HostNumber.get))  # of some steps ago
     generator = torch.Generator().manual_seed(1)
     steps, envs, pixels = 7, 5, 3
     pool = FramePool(steps, envs, pixels, torch.float32, "cpu", lag)
