@@ -71,17 +71,28 @@ def seconds_of(function: Callable[[], Any], device: torch.device) -> float:
     return Moment(device).seconds_since(start)
 
 
-def median_seconds(functions: dict[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, float]:
-    """Return the median of the seconds of each function, called in turns, so that what disturbs one disturbs all.
+TURN = 0.1
+"""Seconds that a turn of a function lasts at least: other programs interrupt long turns, but seldom short ones."""
 
-    Each turn begins with a call that is not timed: it compiles, the first time, and warms the caches, which what ran
-    before has filled with something else. On CUDA nothing waits in between.
+
+def median_seconds(functions: dict[str, Callable[[], object]], device: torch.device, turns: int) -> dict[str, float]:
+    """Return the seconds of a call of each function: medians over turns, so that what disturbs one disturbs all.
+
+    Each turn begins with a call that is not timed: it warms the caches, which what ran before has filled with something
+    else. On CUDA nothing waits within a turn or between turns.
     """
-    times: dict[str, list[tuple[Moment, Moment]]] = {name: [] for name in functions}
-    for _ in range(repeats):
+    calls = {}
+    for name, function in functions.items():
+        function()  # compiles
+        calls[name] = max(1, round(TURN / max(seconds_of(function, device), 1e-6)))
+    spans: dict[str, list[tuple[Moment, Moment]]] = {name: [] for name in functions}
+    for _ in range(turns):
         for name, function in functions.items():
             function()
             start = Moment(device)
-            function()
-            times[name].append((start, Moment(device)))
-    return {name: statistics.median(b.seconds_since(a) for a, b in spans) for name, spans in times.items()}
+            for _ in range(calls[name]):
+                function()
+            spans[name].append((start, Moment(device)))
+    return {
+        name: statistics.median(end.seconds_since(start) for start, end in spans[name]) / calls[name] for name in spans
+    }

@@ -18,7 +18,7 @@ from benchmarks.depth import View, make_view
 from benchmarks.mesh_bvh import MeshDepth, camera_rays
 from benchmarks.mujoco_renderer import MujocoWarpDepth
 from benchmarks.report import Report
-from benchmarks.stopwatch import Moment, Stopwatch, median_seconds
+from benchmarks.stopwatch import TURN, Moment, Stopwatch, median_seconds
 from benchmarks.worker import Record
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import ROOT
@@ -178,18 +178,20 @@ def test_stopwatch_adds_up_nested_parts(monkeypatch: pytest.MonkeyPatch) -> None
     assert watch.seconds["out"] == 0.0
 
 
-def test_medians_are_of_every_second_call_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_medians_are_of_turns_of_equal_length(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock(monkeypatch)
     order = []
-    durations = {"a": iter([100.0, 3.0, 90.0, 50.0, 80.0, 2.0]), "b": iter([0.0, 7.0, 0.0, 9.0, 0.0, 8.0])}
+    # The first compiles, the second tells how many make a turn; then turns, each after a call that is not timed.
+    slow = iter([50.0, 3.0, *[90.0, 4.0], *[90.0, 50.0], *[90.0, 2.0]])
+    fast = iter([50.0, TURN / 2, *[90.0, 0.1, 0.3], *[90.0, 0.5, 0.7], *[90.0, 8.0, 9.0]])
 
     def call(name: str) -> None:
         order.append(name)
-        clock.sleep(next(durations[name]))
+        clock.sleep(next(slow if name == "slow" else fast))
 
-    seconds = median_seconds({name: partial(call, name) for name in durations}, CPU, 3)
-    assert seconds == {"a": 3.0, "b": 8.0}
-    assert order == ["a", "a", "b", "b"] * 3
+    seconds = median_seconds({name: partial(call, name) for name in ("slow", "fast")}, CPU, 3)
+    assert seconds == pytest.approx({"slow": 4.0, "fast": 0.6})
+    assert order[4:] == ["slow", "slow", "fast", "fast", "fast"] * 3
 
 
 @pytest.mark.gpu
