@@ -227,6 +227,9 @@ def test_auto_counts_all_ranks_and_each_has_the_gpu_of_its_local_rank(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     config = Config()
+    runtime = resolve_runtime(config)
+    assert (runtime.engine, runtime.sim_device, runtime.rl_device) == ("mujoco_warp", *[torch.device("cuda:1")] * 2)
+    assert runtime.num_envs == 4 * default_num_envs(runtime.sim_device)
     config.sim.engine, config.runner.device = "mujoco", "cuda"
     runtime = resolve_runtime(config)
     assert runtime.num_envs == 4 * default_num_envs(runtime.sim_device)
