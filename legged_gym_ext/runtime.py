@@ -37,7 +37,9 @@ def resolve_runtime(config: Config) -> Runtime:
     sim_device = _device("sim.device", _default_device(config) if config.sim.device == "auto" else config.sim.device)
     engine = resolve_engine(config.sim.engine, sim_device)
     if engine == "mujoco" and sim_device.type != "cpu":
-        raise UserError(f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'")
+        raise UserError(
+            f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'; --sim=mujoco_warp runs there"
+        )
     rl_device = _device("runner.device", str(sim_device) if config.runner.device == "auto" else config.runner.device)
     num_envs = default_num_envs(sim_device) if config.env.num_envs == "auto" else config.env.num_envs
     return Runtime(engine, sim_device, rl_device, num_envs)

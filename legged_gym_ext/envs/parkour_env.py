@@ -212,6 +212,7 @@ class ParkourEnv(VecEnv):
                 "Speed/commanded": state.forward_speed.mean(),
                 "Speed/toward_waypoint": (self.sim_state.root_lin_vel[:, :2] * self.goal_direction).sum(dim=1).mean(),
                 "Health/diverged": self.sim_state.diverged.float().sum(),
+                "Health/overflow": self.sim_state.overflow.float().sum(),
             },
         }
 
