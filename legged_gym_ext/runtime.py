@@ -91,8 +91,9 @@ def _device(key: str, name: str) -> torch.device:
 
     device = torch.device(name)
     if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if device.index >= count:
             present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
             raise UserError(f"{key}: this machine has no '{name}'; it has: {present}")
     return device

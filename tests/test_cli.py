@@ -268,6 +268,7 @@ def test_auto_without_a_gpu(gpus: Callable[[int], None]) -> None:
     [
         ("", "mujoco_warp", "cuda:0", GPU_ENVS),
         ("--sim_device=cuda:1", "mujoco_warp", "cuda:1", GPU_ENVS),
+        ("--sim_device=cuda", "mujoco_warp", "cuda:0", GPU_ENVS),
         ("--sim=mujoco_warp --num_envs=5", "mujoco_warp", "cuda:0", 5),
         ("--sim_device=cpu --num_envs=5", "mujoco", "cpu", 5),
         ("--sim=mujoco --num_envs=5", "mujoco", "cpu", 5),

@@ -56,14 +56,16 @@ class MujocoWarpSimulator:
             self.parameters = DomainParameters.nominal(num_envs, device)
             self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
             self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
-            self._substeps(1)  # loads the kernels
             self._prepare()
+            wp.load_module(kernels)  # before torch captures a call that launches them
+            self._substeps(1)  # loads MuJoCo Warp's
             with wp.ScopedCapture() as capture:
                 self._substeps(self.decimation)
                 wp.launch(kernels.refresh, num_envs, [self._worlds, self._layout])
         assert capture.graph is not None
         self._graph = capture.graph
-        every = self._mask.clone()
+        wp.synchronize_device(warp_device)
+        every = torch.ones_like(self._mask)
         self.set_tiles(every, self.boxes)
         self.randomize(every, self.parameters)
         pose = torch.tensor(self.layout.default_qpos, dtype=torch.float32, device=device).expand(num_envs, -1)
@@ -71,7 +73,6 @@ class MujocoWarpSimulator:
         joints = torch.tensor(self.layout.qpos, device=device)
         still = zero[:, :3]
         self.reset(every, pose[:, 0:3], pose[:, 3:7], still, still, pose[:, joints], zero[:, : len(joints)])
-        wp.synchronize_device(warp_device)
 
     def step(self, joint_targets: Tensor) -> None:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
@@ -123,8 +124,7 @@ class MujocoWarpSimulator:
         """Return to a snapshot; the same calls then give the same values, bit for bit on the CPU."""
         for name, tensor in self._kept().items():
             tensor.copy_(snapshot[name])
-        self._mask.fill_(True)
-        every = self._mask.clone()
+        every = torch.ones_like(self._mask)
         self.set_tiles(every, self.boxes)
         self.randomize(every, self.parameters)
 
@@ -145,7 +145,10 @@ class MujocoWarpSimulator:
         room = capacities(self.model, self.layout, config)
         memory.require("physics", bytes_per_world(self.model, *room), self.num_envs, self.device)
         self._model, self._data = allocate(self.model, self.num_envs, *room)
-        self._model.opt.warn_overflow = 0  # counted instead, see _OVERFLOWS
+        option = self._model.opt
+        option.warn_overflow = 0  # counted instead, see _OVERFLOWS
+        if self.device.type == "cuda":  # there, a solver that may end early needs CUDA 12.4
+            option.graph_conditional = wp.is_conditional_graph_supported()
 
     def _substeps(self, count: int) -> None:
         """Advance the physics; only the last substep needs the sensors."""
