@@ -22,7 +22,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.rotations import quat_from_euler
 from legged_gym_ext.sensors.height_scan import ground_height
-from legged_gym_ext.simulators import make_simulator, mujoco_warp_kernels
+from legged_gym_ext.simulators import make_simulator, mujoco_warp_kernels, mujoco_warp_parameters
 from legged_gym_ext.simulators.base import DomainParameters, Simulator
 from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
 from legged_gym_ext.simulators.mujoco_warp_model import _bytes, bytes_per_world, capacities
@@ -321,7 +321,8 @@ def test_a_long_compilation_is_announced(monkeypatch: pytest.MonkeyPatch, capsys
 @pytest.mark.skipif(sys.platform == "darwin", reason="Warp has no CUDA compiler there")
 def test_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path) -> None:
     warp_runtime.init()
-    wp.compile_aot_module(mujoco_warp_kernels, arch=90, module_dir=tmp_path, use_ptx=True)
-    (ptx,) = tmp_path.glob("*.ptx")
+    for module in (mujoco_warp_kernels, mujoco_warp_parameters):
+        wp.compile_aot_module(module, arch=90, module_dir=tmp_path, use_ptx=True)
+    code = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.ptx"))
     for kernel in ("settle", "refresh", "place_boxes", "randomize"):
-        assert f".entry {kernel}_" in ptx.read_text("utf-8")
+        assert f".entry {kernel}_" in code

@@ -13,6 +13,7 @@ from legged_gym_ext import memory, warp_runtime
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
+from legged_gym_ext.simulators import mujoco_warp_parameters as parameter_kernels
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
 from legged_gym_ext.simulators.mujoco_warp_model import (
@@ -57,7 +58,8 @@ class MujocoWarpSimulator:
             self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
             self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
             self._prepare()
-            wp.load_module(kernels)  # before torch captures a call that launches them
+            for module in (kernels, parameter_kernels):  # before torch captures a call that launches them
+                wp.load_module(module)
             self._substeps(1)  # loads MuJoCo Warp's
             with wp.ScopedCapture() as capture:
                 self._substeps(self.decimation)
@@ -110,11 +112,11 @@ class MujocoWarpSimulator:
         """Give the masked environments the physical ``parameters``."""
         for name, tensor in self.parameters.tensors().items():
             _assign(mask, tensor, parameters.tensors()[name])
-        self._launch(kernels.randomize, mask, self.num_envs, [self._nominal, self._parameters])
+        self._launch(parameter_kernels.randomize, mask, self.num_envs, [self._nominal, self._parameters])
 
     def push(self, mask: Tensor, velocity: Tensor) -> None:
         """Add ``velocity`` (num_envs, 3), m/s in the world frame, to the masked robots' base."""
-        self.state.root_lin_vel.add_(velocity * mask[:, None])
+        self.state.root_lin_vel.add_(torch.where(mask[:, None], velocity, 0.0))
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of all that decides the future: physics state, parameters and tiles included."""
@@ -180,7 +182,7 @@ class MujocoWarpSimulator:
         worlds.overflow_bits = data.overflow
         for name in ("root_ang_vel", "joint_pos", "joint_vel", "body_force", "diverged", "overflow"):
             setattr(worlds, name, wp.from_torch(getattr(state, name)))
-        parameters = self._parameters = kernels.Parameters()
+        parameters = self._parameters = parameter_kernels.Parameters()
         for name, tensor in self.parameters.tensors().items():
             setattr(parameters, name, wp.from_torch(tensor))
         for name in PARAMETER_FIELDS:
