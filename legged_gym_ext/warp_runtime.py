@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import torch
 import warp as wp
 
-_SLOW = 5.0
-"""Seconds after which loading kernels counts as compiling them: from the cache it takes about one."""
+_SLOW = 8.0
+"""Seconds after which loading kernels counts as compiling them: from the cache it takes one or two."""
 
 _streams: dict[int, wp.Stream] = {}
 
