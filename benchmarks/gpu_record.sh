@@ -42,7 +42,7 @@ FAILED=0
 export PYTHONUNBUFFERED=1
 
 # Seconds that the stages may take at most, and that must be left when the training is told to stop.
-LIMIT_TESTS=110 LIMIT_BENCHMARKS=130 LIMIT_SAVE=30 LIMIT_PLAY=40 LIMIT_PROFILE=45
+LIMIT_TESTS=150 LIMIT_BENCHMARKS=130 LIMIT_SAVE=30 LIMIT_PLAY=40 LIMIT_PROFILE=60
 AFTER_TRAINING=$((LIMIT_SAVE + LIMIT_PLAY + LIMIT_PROFILE))
 if [[ -n $QUICK ]]; then
     SIZES=32,64 BENCHMARK_ARGS=(--quick) PROFILE_ENVS=32 TRAINING_S=60 PLAY_ENVS=8
@@ -53,7 +53,7 @@ else
 fi
 TEST_ARGS=(-m gpu)
 if [[ $DEVICE == cpu ]]; then
-    TEST_ARGS=(-m "gpu or not slow" tests/test_simulator.py tests/test_benchmarks.py)
+    TEST_ARGS=(-m "gpu or not slow" tests/test_gpu.py tests/test_benchmarks.py)
 fi
 
 note() { # NAME CODE SECONDS
@@ -116,6 +116,7 @@ train() { # in a session of its own; told to stop, it saves
 
 evaluate() { # what the run left
     local run policy pids=()
+    [[ -f $DIR/training.log ]] || return
     run=$(sed -n 's/^run folder *//p' "$DIR/training.log")
     [[ -d $run ]] || return
     mkdir -p "$DIR/training"

@@ -47,7 +47,7 @@ class Report:
         """Return the measured figures of all benchmarks by number of environments."""
         result: dict[int, dict[str, float]] = {}
         for record in self.records:
-            if record.status == OK:
+            if record.status == OK and record.figures:
                 result.setdefault(record.num_envs, {}).update(record.figures)
         return result
 
