@@ -225,6 +225,12 @@ def test_a_pose_that_is_not_a_number_draws_nothing():
     torch.testing.assert_close(image, torch.full_like(image, FAR))
 
 
+def test_the_device_decides_which_kernels_draw(monkeypatch):
+    monkeypatch.undo()
+    for device, name in (("cpu", "numba"), ("cuda:0", "warp")):
+        assert box_raycast._kernels(torch.device(device)).__name__.endswith(f"box_raycast_{name}")
+
+
 def test_a_device_without_kernels_is_refused_in_one_line(monkeypatch):
     monkeypatch.undo()
     boxes = torch.zeros(1, MAX_BOXES, BOX_DIM, device="meta")
@@ -492,6 +498,40 @@ def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precisio
     assert state.frames.data_ptr() == address
     assert state.image.float().std() > 0.1
     assert heights.std() > 0.1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_gpu_draws_what_the_cpu_draws_also_from_a_graph_and_without_a_wait(precision):
+    num, config = 40, replace(CLEAN, precision=precision)
+    tiles = random_tiles(np.random.default_rng(12), num)
+    images, scans = [], []
+    for device in ("cpu", "cuda"):
+        camera, scan = DepthCamera(config, num, device), HeightScan(HeightScanConfig(), 0.9, device)
+        state, generator, boxes = camera.initial_state(), torch.Generator(device), tiles.to(device)
+        root_pos = torch.tensor([0.0, 0.0, 1.0], device=device).expand(num, 3)
+        quat = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device).expand(num, 4)
+        everyone = torch.ones(num, dtype=torch.bool, device=device)
+        arguments = (state, everyone, everyone, root_pos, quat, boxes, generator)
+        camera.update(*arguments)
+        images.append(state.image.float().cpu())
+        scans.append(scan.scan(boxes, root_pos, quat).cpu())
+    assert ((images[0] - images[1]).abs() > 2.5e-4).float().mean() < 1e-3  # edges
+    torch.testing.assert_close(*scans, atol=1e-5, rtol=0.0)
+
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        camera.update(*arguments)
+        scan.scan(boxes, root_pos, quat)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        camera.update(*arguments)
+    state.frames.zero_()
+    graph.replay()
+    assert torch.equal(state.image.float().cpu(), images[1])
 
 
 def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():

@@ -334,9 +334,10 @@ def _heights(
 @functools.cache
 def _work_space(num_envs: int, num_boxes: int, device: torch.device) -> tuple[Tensor, wp.array, wp.array]:
     """Return the lengths of the lists, (num_envs,), and their rectangles and faces, (num_envs, num_boxes)."""
-    counts = torch.zeros(num_envs, dtype=torch.int32, device=device)
-    rectangles = torch.zeros(num_envs, num_boxes, 4, device=device)
-    faces = torch.zeros(num_envs, num_boxes, 3, LISTED, device=device)
+    with torch.inference_mode(False):  # else it could not be written to outside of that mode
+        counts = torch.zeros(num_envs, dtype=torch.int32, device=device)
+        rectangles = torch.zeros(num_envs, num_boxes, 4, device=device)
+        faces = torch.zeros(num_envs, num_boxes, 3, LISTED, device=device)
     return counts, wp.from_torch(rectangles, dtype=wp.vec4), wp.from_torch(faces, dtype=Faces)
 
 
@@ -355,7 +356,8 @@ def _launch(kernel: Any, shape: tuple[int, ...], *inputs: Any) -> None:
 
 def warm_up(device: torch.device) -> None:
     """See box_raycast.warm_up."""
-    wp.load_module(sys.modules[__name__], device=wp.device_from_torch(device))
+    numbered = torch.empty(0, device=device).device  # Warp asks for the number of the GPU
+    wp.load_module(sys.modules[__name__], device=wp.device_from_torch(numbered))
 
 
 def render_depth(
