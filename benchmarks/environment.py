@@ -2,46 +2,98 @@
 
 from __future__ import annotations
 
+import statistics
+
 import torch
 
-from benchmarks.stopwatch import Stopwatch
-from legged_gym_ext.config_io import load_config
+from benchmarks.case import Case
+from benchmarks.stopwatch import Stopwatch, seconds_of
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
 
 WARM_UP = 30  # control steps: by then the robots have landed, and some have fallen and begun again
+ROUNDS = 10  # of which the medians are taken
+WITHOUT_CAMERA = ("camera.enabled=false", "distill.enabled=false", "teacher.kind=scandots")
 
 
-def run(num_envs: int = 256, steps: int = 200) -> dict[str, float]:
-    """Print and return environment steps per second without and with camera, and their shares of bare physics.
+def run(case: Case) -> dict[str, float]:
+    """Print and return environment steps per second without and with camera, and those of bare physics.
 
-    Bare physics is the time that ``mujoco.batch`` itself takes within those very steps: the same worlds, states, model
-    and threads. Robots tremble about their default pose (random actions), as at the start of a training.
+    Robots tremble about their default pose (random actions), as at the start of a training. Bare physics is what the
+    engine does for the very same worlds and states, without the environment around it.
     """
-    result: dict[str, float] = {}
-    print(f"environment, {num_envs} environments:")
-    for camera in (False, True):
-        name = "with camera" if camera else "without camera"
-        env = _make(num_envs, camera)
-        watch = Stopwatch()
-        assert isinstance(env.simulator, MujocoCpuSimulator)
-        watch.watch(env.simulator.batch, "step", "physics")
-        watch.watch(env, "step", "step")
-        generator = torch.Generator().manual_seed(0)
-        for step in range(WARM_UP + steps):
-            if step == WARM_UP:
-                watch.clear()
-            env.step(0.3 * torch.randn(num_envs, 10, generator=generator))
-        seconds = watch.seconds
-        total = steps * num_envs
-        result[f"bare physics, {name}"] = total / seconds["physics"]
-        result[f"environment, {name}"] = total / seconds["step"]
-        result[f"share, {name}"] = seconds["physics"] / seconds["step"]
-        rate, bare, share = (result[f"{key}, {name}"] for key in ("environment", "bare physics", "share"))
-        print(f"  {name:<15} {rate:9,.0f} steps/s = {share:5.1%} of bare physics ({bare:,.0f} steps/s)")
-    return result
+    figures: dict[str, float] = {}
+    print(f"environment, {case.num_envs} environments, engine {case.engine} on {case.device}:")
+    for name, overrides in (("without camera", WITHOUT_CAMERA), ("with camera", ())):
+        env = case.make_env(case.config(*overrides))
+        tremble = Tremble(env)
+        steps = _steps_per_round(case)
+        tremble(4 if case.quick else WARM_UP)
+        measure = _inside_the_steps if isinstance(env.simulator, MujocoCpuSimulator) else _in_turns
+        rounds = measure(env, tremble, steps, 3 if case.quick else ROUNDS)
+        total = steps * case.num_envs
+        rate = total / statistics.median(env_seconds for env_seconds, _ in rounds)
+        bare = total / statistics.median(physics_seconds for _, physics_seconds in rounds)
+        figures |= {f"environment {name}": rate, f"bare physics {name}": bare}
+        print(f"  {name:<15} {rate:11,.0f} steps/s = {rate / bare:5.1%} of bare physics ({bare:,.0f} steps/s)")
+    return figures
 
 
-def _make(num_envs: int, camera: bool) -> ParkourEnv:
-    without = ["camera.enabled=false", "distill.enabled=false", "teacher.kind=scandots"]
-    return ParkourEnv(load_config("parkour_depth", [] if camera else without), num_envs, torch.device("cpu"))
+class Tremble:
+    """Steps an environment with small random actions, drawn beforehand."""
+
+    def __init__(self, env: ParkourEnv) -> None:
+        self.env = env
+        generator = torch.Generator(env.device).manual_seed(0)
+        shape = (WARM_UP, env.num_envs, env.num_actions)
+        self._actions = 0.3 * torch.randn(shape, generator=generator, device=env.device)
+
+    def __call__(self, steps: int) -> None:
+        """Step that many times."""
+        for step in range(steps):
+            self.env.step(self._actions[step % len(self._actions)])
+
+
+def _steps_per_round(case: Case) -> int:
+    """Return control steps per round: enough to time, and few enough that no robot falls far without a reset."""
+    if not case.on_cpu:
+        return 20
+    if case.engine != "mujoco":
+        return 2
+    return max(1, min(20, 5120 // case.num_envs))
+
+
+def _inside_the_steps(env: ParkourEnv, tremble: Tremble, steps: int, rounds: int) -> list[tuple[float, float]]:
+    """Return seconds of the steps and of the physics in them, of each round.
+
+    The time that ``mujoco.batch`` itself takes within those very steps.
+    """
+    assert isinstance(env.simulator, MujocoCpuSimulator)
+    watch = Stopwatch(env.simulator.device)
+    watch.watch(env.simulator.batch, "step", "physics")
+    watch.watch(env, "step", "step")
+    times = []
+    for _ in range(rounds):
+        watch.clear()
+        tremble(steps)
+        times.append((watch.seconds["step"], watch.seconds["physics"]))
+    return times
+
+
+def _in_turns(env: ParkourEnv, tremble: Tremble, steps: int, rounds: int) -> list[tuple[float, float]]:
+    """Return seconds of the environment's steps and of as many steps of physics alone, of each round.
+
+    Both begin in the same state: a device that works behind the host's back can only be timed as a whole.
+    """
+    from benchmarks.bare_physics import BarePhysics  # imports the engine
+    from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+
+    assert isinstance(env.simulator, MujocoWarpSimulator)
+    physics, device = BarePhysics(env.simulator), env.simulator.device
+    times = []
+    for _ in range(rounds):
+        begin = env.snapshot()
+        bare = seconds_of(lambda: physics.run(steps), device)
+        env.restore(begin)
+        times.append((seconds_of(lambda: tremble(steps), device), bare))
+    return times

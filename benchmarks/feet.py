@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from benchmarks.case import Case
 from legged_gym_ext.config import RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.robot import Robot, load_robot
 from legged_gym_ext.simulators.mujoco_model import make_spec
@@ -19,14 +20,14 @@ STEPS = 75  # control steps: 1.5 s, by when a robot without a policy falls
 STILL = slice(15, 40)  # of those: landed, and still upright
 
 
-def run(num_envs: int = 256) -> dict[str, float]:
+def run(case: Case) -> dict[str, float]:
     """Print and return steps per second of processor time, which other programs disturb least, of each shape.
 
     With it come unrest and depth on level ground and on steps. Unrest is the standard deviation over time of the force
     under both feet, as a share of its mean, of robots that hold their default pose; depth is how far the lowest point
     of a foot is below the ground at most.
     """
-    robot = load_robot(RobotConfig())
+    robot, num_envs = load_robot(RobotConfig()), case.num_envs
     result = {}
     print(f"feet, {num_envs} environments (shape: steps per second of one core, unrest and depth):")
     for shape in ("capsules", "box", "spheres"):

@@ -1,61 +1,81 @@
-"""Where the time of a training iteration goes."""
+"""Where the time of a training iteration goes, and the memory that it takes."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import statistics
 
-import torch
-
+from benchmarks.case import TASK, Case
+from benchmarks.memory import device_bytes, torch_peak_bytes
 from benchmarks.stopwatch import Stopwatch
-from legged_gym_ext.config_io import load_config
-from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning.runner import ParkourRunner
-from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
+
+ITERATIONS = 3  # of which the medians are taken
+WARM_UP = 2
 
 
-def run(num_envs: int = 256, iterations: int = 3, task: str = "parkour_depth") -> dict[str, float]:
-    """Print and return the seconds of each part of one training iteration, each followed by a distillation.
+def run(case: Case) -> dict[str, float]:
+    """Print and return the seconds of each part of a training iteration, its rate, and the memory in use.
 
-    A run distils only every ``distill.interval`` iterations: the last line spreads its time over them.
+    Every iteration is followed by a distillation here, but a run distils only every ``distill.interval`` iterations:
+    the sum spreads its time over them.
     """
-    config = load_config(task, ["distill.start=0", "distill.interval=1"])
-    interval = load_config(task, []).distill.interval
-    env = ParkourEnv(config, num_envs, torch.device("cpu"))
-    runner = ParkourRunner(env, config, None, "cpu")
-    watch = Stopwatch()
-    assert isinstance(env.simulator, MujocoCpuSimulator)
+    config = case.config("distill.start=0", "distill.interval=1")
+    interval = case.config().distill.interval
+    env = case.make_env(config)
+    runner = ParkourRunner(env, config, None, case.device)
     assert runner.dagger is not None
-    watch.watch(env.simulator.batch, "step", "physics")
-    watch.watch(env.camera, "update", "camera")
+    watch = Stopwatch(case.torch_device)
+    if case.on_cpu:  # elsewhere nothing inside a step can be told apart from outside
+        watch.watch(env.simulator, "step", "physics")
+        watch.watch(env.camera, "update", "camera")
     watch.watch(env, "step", "environment step")
     watch.watch(runner, "_collect", "teacher's rollout")
     watch.watch(runner.alg, "update", "PPO update")
     watch.watch(runner.dagger, "collect", "student's rollout")
     watch.watch(runner.dagger, "update", "DAgger update")
     watch.watch(runner, "_distill", "distillation")
+    watch.watch(runner, "_iterate", "iteration")
+    watch.watch(runner, "_report", "report")
+    rows = []
     with contextlib.redirect_stdout(io.StringIO()):
-        runner.learn(1)
-        watch.clear()
-        runner.learn(iterations)
-    seconds = {label: total / iterations for label, total in watch.seconds.items()}
+        runner.learn(1 if case.quick else WARM_UP)
+        for _ in range(1 if case.quick else ITERATIONS):
+            watch.clear()
+            runner.learn(1)
+            rows.append(watch.seconds)
+    seconds = {label: statistics.median(row[label] for row in rows) for label in rows[0]}
 
     ppo_steps, distill_steps = config.runner.num_steps_per_env, config.distill.steps_per_env
     share = ppo_steps / (ppo_steps + distill_steps)  # of the environment's steps that are the teacher's
-    physics, camera, step = (seconds[label] * share for label in ("physics", "camera", "environment step"))
+    inside = {label: seconds[label] * share for label in ("physics", "camera") if label in seconds}
+    step = seconds["environment step"] * share
     parts = {
-        "physics": physics,
-        "camera": camera,
-        "rest of the environment": step - physics - camera,
+        **inside,
+        "rest of the environment" if inside else "environment": step - sum(inside.values()),
         "acting and storing": seconds["teacher's rollout"] - step,
         "PPO update": seconds["PPO update"],
         f"distillation / {interval}": seconds["distillation"] / interval,
     }
-    total = sum(parts.values())
-    print(f"training iteration of {task}, {num_envs} environments x {ppo_steps} steps:")
+    iteration = seconds["iteration"] - seconds["teacher's rollout"] - seconds["PPO update"] - seconds["distillation"]
+    parts["losses and log"] = iteration + seconds["report"]
+    whole = sum(parts.values())
+    rate = (ppo_steps + distill_steps / interval) * case.num_envs / whole
+    teacher_rate = ppo_steps * case.num_envs / whole
+    print(f"training iteration of {TASK}, {case.num_envs} environments x {ppo_steps} steps:")
     for label, value in sorted(parts.items(), key=lambda item: -item[1]):
-        print(f"  {label:<26} {value:7.3f} s  {value / total:6.1%}")
-    print(f"  {'whole':<26} {total:7.3f} s  = {ppo_steps * num_envs / total:,.0f} environment steps/s")
-    rollout, update = seconds["student's rollout"], seconds["DAgger update"]
-    print(f"  one distillation: {seconds['distillation']:.3f} s (rollout {rollout:.3f} s, update {update:.3f} s)")
-    return parts
+        print(f"  {label:<26} {value:7.3f} s  {value / whole:6.1%}")
+    print(
+        f"  {'whole':<26} {whole:7.3f} s  = {rate:,.0f} environment steps/s ({teacher_rate:,.0f} of them the teacher's)"
+    )
+    updates = {label: seconds[label] for label in ("student's rollout", "DAgger update", "distillation")}
+    print("  " + ", ".join(f"{label} {value:.3f} s" for label, value in updates.items()))
+    memory = {"memory": device_bytes(case.torch_device)}
+    if not case.on_cpu:
+        memory["memory, torch's peak"] = torch_peak_bytes(case.torch_device)
+    for label, value in memory.items():
+        print(f"  {label:<26} {value / 1e9:7.2f} GB")
+    rates = {"training loop": rate, "training loop, teacher's steps": teacher_rate}
+    shares = {f"iteration: {label}": value for label, value in parts.items()}
+    return {**rates, **memory, **shares, **updates, "iteration": whole}

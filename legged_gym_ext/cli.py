@@ -97,13 +97,24 @@ def main_guard(main: Callable[[list[str]], None]) -> NoReturn:
     """Run an entry point on the command line's arguments, then exit: 0 done, 2 the user's error (one line), 130 ^C."""
     try:
         main(sys.argv[1:])
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, whatever the input held
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except (UserError, KeyboardInterrupt) as error:
+        code, line = exit_code_and_line(error)
+        print(line, file=sys.stderr)
+        sys.exit(code)
     sys.exit(0)
+
+
+def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]:
+    """Return the exit code for an ``error``, and the line that tells it; ``where`` it happened is part of the line."""
+    text = " ".join(str(error).split())  # one line, whatever the input held
+    match error:
+        case UserError():
+            return 2, f"error: {where}{text}"
+        case KeyboardInterrupt():
+            return 130, "interrupted"
+        case SystemExit():
+            return int(error.code or 0), ""
+    return 1, f"error: {where}{type(error).__name__}: {text}"
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -192,6 +192,8 @@ class CameraConfig:
     rotation_noise_degrees: float = 1.0  # mount roll, pitch and yaw, drawn each episode, +- uniform
     depth_noise: float = 0.005  # standard deviation per pixel at 1 m, m, growing with the square of the depth
     dropout: float = 0.005  # probability that a pixel reads as far
+    precision: str = "float32"  # of the images: float32, float16
+    see_robot: bool = False  # draw the robot's own legs, too
 
 
 @dataclass

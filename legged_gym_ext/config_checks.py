@@ -13,6 +13,7 @@ from legged_gym_ext.errors import UserError, unknown
 
 CHOICES = {
     "sim.engine": ("auto", "mujoco", "mujoco_warp"),
+    "camera.precision": ("float32", "float16"),
     "teacher.kind": ("depth", "scandots"),
     "student.init_from_teacher": ("columns", "spec", "none"),
     "ppo.schedule": ("adaptive", "fixed"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.ranks import here
 
 if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no torch
     import torch
@@ -40,8 +43,10 @@ def resolve_runtime(config: Config) -> Runtime:
         raise UserError(
             f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'; --sim=mujoco_warp runs there"
         )
-    rl_device = _device("runner.device", str(sim_device) if config.runner.device == "auto" else config.runner.device)
-    num_envs = default_num_envs(sim_device) if config.env.num_envs == "auto" else config.env.num_envs
+    rl_device = sim_device if config.runner.device == "auto" else _device("runner.device", config.runner.device)
+    num_envs = config.env.num_envs
+    if num_envs == "auto":
+        num_envs = default_num_envs(sim_device) * here().size
     return Runtime(engine, sim_device, rl_device, num_envs)
 
 
@@ -66,6 +71,19 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread of the processor within: waking others costs more than small tensors do."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (network weights, PPO's shuffling, exploration).
 
@@ -83,17 +101,21 @@ def _default_device(config: Config) -> str:
     """Return what ``sim.device: auto`` means: the GPU, if there is one and the engine can use it."""
     import torch
 
-    return "cuda:0" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
+    return "cuda" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
 
 
 def _device(key: str, name: str) -> torch.device:
     import torch
 
     device = torch.device(name)
+    if device.type == "cuda" and here().size > 1:
+        if device.index is not None:
+            raise UserError(f"{key}: of several ranks each has the GPU of its local rank; say cuda, not '{name}'")
+        device = torch.device("cuda", here().local_rank)
     if device.type == "cuda":
-        device = torch.device("cuda", device.index or 0)
+        device = torch.device("cuda", device.index or 0)  # Warp wants the number
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if device.index >= count:
             present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
-            raise UserError(f"{key}: this machine has no '{name}'; it has: {present}")
+            raise UserError(f"{key}: this machine has no '{device}'; it has: {present}")
     return device

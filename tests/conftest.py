@@ -17,3 +17,11 @@ torch.set_num_threads(1)
 def _seed() -> None:
     """Seed Python's, NumPy's and torch's global generators before each test."""
     seed_everything(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs CUDA"))

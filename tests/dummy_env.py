@@ -69,7 +69,7 @@ class DummyEnv(VecEnv):
         return TensorDict(
             {
                 "proprio": self.proprio.clone(),
-                "depth": self.depth.clone(),
+                "depth": self.depth.to(getattr(torch, self.cfg.camera.precision), copy=True),
                 "scan": self.target @ self.scan_basis,
                 "privileged": self.target.repeat(1, 2)[:, :NUM_PRIVILEGED],
                 "gait_phase": torch.cat([phase.sin(), phase.cos()], dim=1),

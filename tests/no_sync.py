@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_iter
 
 _VALUES, _SIZE = "the host reads a tensor's values", "the size of the result depends on values"
 _OPERATIONS = {
     **dict.fromkeys(("_local_scalar_dense", "is_nonzero", "equal"), _VALUES),
-    **dict.fromkeys(("nonzero", "masked_select", "unique_dim", "_unique2", "repeat_interleave"), _SIZE),
+    **dict.fromkeys(("nonzero", "masked_select", "bincount"), _SIZE),
+    **dict.fromkeys(("unique_dim", "_unique2", "unique_consecutive", "repeat_interleave"), _SIZE),
+    **dict.fromkeys(("normal.Tensor_Tensor", "normal.float_Tensor"), "it checks that no deviation is negative"),
 }
 _CALLS = {
     **dict.fromkeys(("numpy", "tolist", "__array__"), _VALUES),
@@ -42,8 +44,9 @@ class NoSync(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::")
-        if name in _OPERATIONS:
-            raise AssertionError(f"{name}: {_OPERATIONS[name]}")
+        for operation in (name, f"{name}.{func._schema.overload_name}"):
+            if operation in _OPERATIONS:
+                raise AssertionError(f"{operation}: {_OPERATIONS[operation]}")
         if name in _INDEXING and any(index.dtype in (torch.bool, torch.uint8) for index in _tensors(args[1])):
             raise AssertionError(f"{name}: indexing with a mask looks for its true elements")
         result = func(*args, **(kwargs or {}))
@@ -61,6 +64,16 @@ class _NoCalls(TorchFunctionMode):
         if name in _CALLS:
             raise AssertionError(f"{name}: {_CALLS[name]}")
         return func(*args, **(kwargs or {}))
+
+
+def outside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function such that a :class:`NoSync` around it does not look into it."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _disable_current_modes(), torch._C.DisableTorchFunction():
+            return function(*args, **kwargs)
+
+    return call
 
 
 def _tensors(values: Any) -> Iterator[torch.Tensor]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from dummy_env import DummyEnv, small_config
 from rsl_rl.models import MLPModel
+from rsl_rl.modules.distribution import GaussianDistribution
 from rsl_rl.utils import split_and_pad_trajectories
 from tensordict import TensorDict
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.depth_encoder import DepthEncoder
+from legged_gym_ext.models.distribution import ActionDistribution
 from legged_gym_ext.models.student import Student, create_depth_actor_from_teacher
 from legged_gym_ext.models.teacher import DepthTeacher, Frames, ScandotsTeacher
 
@@ -302,3 +304,13 @@ def test_configuration_names_what_is_wrong() -> None:
                 setattr(getattr(config, section), key, value)
         with pytest.raises(UserError, match=message):
             rsl_rl_config(config)
+
+
+def test_actions_are_drawn_as_rsl_rl_draws_them() -> None:
+    ours, theirs = ActionDistribution(10, 0.7), GaussianDistribution(10, 0.7)
+    samples = []
+    for distribution in (ours, theirs):
+        torch.manual_seed(3)
+        distribution.update(torch.linspace(-1.0, 1.0, 60).view(6, 10))
+        samples.append(distribution.sample())
+    assert torch.equal(*samples)

@@ -16,8 +16,8 @@ from no_sync import NoSync
 from torch import Tensor
 
 from legged_gym_ext import memory, warp_runtime
-from legged_gym_ext.config import RandomizationConfig, RobotConfig, SimConfig, TerrainConfig
-from legged_gym_ext.envs.randomization import draw_parameters
+from legged_gym_ext.config import Config, RobotConfig, SimConfig, TerrainConfig
+from legged_gym_ext.envs.randomization import UniformColumns, episode_ranges
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.rotations import quat_from_euler
@@ -56,7 +56,8 @@ def hardest_tiles(generator: torch.Generator) -> Tensor:
 
 
 def random_parameters(generator: torch.Generator) -> DomainParameters:
-    return draw_parameters(RandomizationConfig(), torch.ones(N), generator)
+    domain = {"domain": episode_ranges(Config(), [0.0], 0.0, 0.0)["domain"]}
+    return DomainParameters.of(UniformColumns(domain, torch.device("cpu")).draw(N, generator)["domain"])
 
 
 def place(

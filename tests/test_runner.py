@@ -8,17 +8,20 @@ import pickle
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from dummy_env import DummyEnv, small_config
+from no_sync import NoSync, outside
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.host_number import HostNumber
 from legged_gym_ext.learning import checkpoint as checkpoint_module
 from legged_gym_ext.learning.checkpoint import (
     checkpoint_numbers,
@@ -27,6 +30,8 @@ from legged_gym_ext.learning.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from legged_gym_ext.learning.nan_check import NanCheck
+from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.runner import ParkourRunner
 
 
@@ -339,3 +344,72 @@ def test_finding_runs_and_checkpoints(tmp_path: Path) -> None:
         find_checkpoint(tmp_path / "2026-03-01")
     with pytest.raises(UserError, match="no run with a checkpoint"):
         find_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+def test_rollouts_do_not_wait_for_the_device(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config()
+    config.teacher.kind = kind
+    env = DummyEnv(config, num_envs=6)
+    torch.manual_seed(0)
+    runner = ParkourRunner(env, config, None, "cpu")
+    assert isinstance(runner.alg.storage, ParkourRolloutStorage) and runner.dagger is not None
+    for pool in (runner.dagger.frames, runner.alg.storage.frames):
+        if pool is not None:
+            pool._lag = 2  # as on a GPU
+    monkeypatch.setattr(env, "step", outside(env.step))
+    monkeypatch.setattr(NanCheck, "report", outside(NanCheck.report))  # waits, once for each rollout
+    monkeypatch.setattr(HostNumber, "get", outside(HostNumber.get))  # of some steps ago
+    for _ in range(2):
+        with torch.no_grad(), NoSync():
+            runner._collect()
+            runner.dagger.collect(env, runner.statistics["student"])
+        runner.alg.update()
+        runner.dagger.update()
+    with pytest.raises(AssertionError, match="reads a tensor's values"), NoSync():
+        runner.statistics["teacher"].summary()
+
+
+def test_images_in_half_precision_train_as_their_rounded_values_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = []
+    for precision in ("float16", "float32"):
+        config = small_config(precision="float32")
+        config.camera.precision = precision
+        torch.manual_seed(0)
+        env = DummyEnv(config)
+        look = env._look
+
+        def look_and_round(mask: Tensor, env: DummyEnv = env, look: Callable = look) -> None:
+            look(mask)
+            env.depth = env.depth.half().float()
+
+        monkeypatch.setattr(env, "_look", look_and_round)
+        env.reset()
+        runner = ParkourRunner(env, config, None, "cpu")
+        assert isinstance(runner.alg.storage, ParkourRolloutStorage) and runner.dagger is not None
+        for pool in (runner.alg.storage.frames, runner.dagger.frames):
+            assert pool is not None and pool.images.dtype == getattr(torch, precision)
+        runner.learn(3)
+        parameters.append([*runner.teacher.parameters(), *runner.dagger.student.parameters()])
+    assert runner.dagger.rounds == 2
+    assert all(torch.equal(*pair) for pair in zip(*parameters, strict=True))
+
+
+@pytest.mark.parametrize("what", ["observation group 'proprio'", "rewards"])
+def test_what_is_not_a_number_ends_the_training_after_the_rollout(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config()
+    env = DummyEnv(config)
+    runner = ParkourRunner(env, config, None, "cpu")
+    step, steps = env.step, []
+
+    def sometimes_nan(actions: torch.Tensor):
+        obs, rewards, *others = step(actions)
+        steps.append(rewards)
+        if len(steps) == 2:
+            (rewards if what == "rewards" else obs["proprio"])[1] = torch.nan
+        return obs, rewards, *others
+
+    monkeypatch.setattr(env, "step", sometimes_nan)
+    with pytest.raises(ValueError, match=f"The {what} returned by the environment contain"):
+        runner.learn(1)
+    assert len(steps) == config.runner.num_steps_per_env

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import mujoco
 import numpy as np
 import pytest
 import torch
+from no_sync import NoSync
 
-from legged_gym_ext.config import CameraConfig, HeightScanConfig
+from legged_gym_ext.config import CameraConfig, HeightScanConfig, RobotConfig
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.robot import load_robot, parse_urdf
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler
 from legged_gym_ext.sensors import box_raycast
+from legged_gym_ext.sensors.box_raycast import CAPSULE_DIM
 from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
+from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 ROWS, COLUMNS, FOCAL, NEAR, FAR = 48, 64, 50.0, 0.1, 3.0
 CLEAN = CameraConfig(position_noise=0.0, rotation_noise_degrees=0.0, depth_noise=0.0, dropout=0.0)
 FORWARD = replace(CLEAN, position=[0.0, 0.0, 0.0], pitch_degrees=0.0)
+
+
+@pytest.fixture(params=["numba", "warp"], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Both kinds of kernels, the GPU's run by Warp on the CPU."""
+    module = importlib.import_module(f"legged_gym_ext.sensors.box_raycast_{request.param}")
+    if request.param == "warp":
+        monkeypatch.setattr(box_raycast, "_kernels", lambda device: module)
+    return module
 
 
 def random_unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -93,7 +108,7 @@ def differs_from_a_neighbour(geom: np.ndarray) -> np.ndarray:
 def render(boxes: torch.Tensor, position: torch.Tensor, rotation: torch.Tensor, **options) -> torch.Tensor:
     mask = options.pop("mask", torch.ones(len(boxes), dtype=torch.bool))
     out = options.pop("out", torch.full((len(boxes), ROWS * COLUMNS), -1.0))
-    box_raycast.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out)
+    box_raycast.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out, **options)
     return out
 
 
@@ -151,15 +166,69 @@ def test_only_masked_environments_are_drawn():
     assert torch.equal(after[mask], render(boxes, *pose)[mask])
 
 
+def test_every_device_draws_and_delivers_the_same():
+    numba, warp = (importlib.import_module(f"legged_gym_ext.sensors.box_raycast_{name}") for name in ("numba", "warp"))
+    rng = np.random.default_rng(4)
+    num, pixels = 40, ROWS * COLUMNS
+    boxes = random_tiles(rng, num)
+    position = torch.tensor(rng.uniform([-1.0, -1.0, 0.1], [3.0, 1.0, 1.5], (num, 3)), dtype=torch.float32)
+    rotation = matrix_from_quat(torch.tensor(random_unit(rng, num), dtype=torch.float32))
+    mask = torch.tensor(rng.uniform(size=num) < 0.8)
+    depths = [torch.full((num, pixels), 0.7) for _ in range(2)]
+    for kernels, out in zip((numba, warp), depths, strict=True):
+        kernels.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out)
+    different = (depths[0] - depths[1]).abs() > 1e-4
+    assert different.sum() < 1e-4 * num * pixels  # edges
+    assert (depths[0][mask] < FAR).float().mean() > 0.3
+
+    seeds = torch.tensor(rng.integers(2**31 - 1, size=num), dtype=torch.int32)
+    for dtype, tolerance in ((torch.float32, 2e-7), (torch.float16, 2.5e-4)):  # the last bit
+        delivered = [torch.full((num, pixels), 0.25, dtype=dtype) for _ in range(2)]
+        for kernels, out in zip((numba, warp), delivered, strict=True):
+            kernels.deliver_depth(seeds, 0.02, 0.1, NEAR, FAR, mask, depths[0].clone(), out)
+        torch.testing.assert_close(*delivered, atol=tolerance, rtol=0.0)
+        assert (delivered[1][~mask] == 0.25).all()
+        assert delivered[1][mask].float().std() > 0.1
+
+    points = torch.tensor(rng.uniform([-3.5, -2.5], [6.0, 2.5], (num, 50, 2)), dtype=torch.float32)
+    ground = [torch.zeros(num, 50) for _ in range(2)]
+    for kernels, out in zip((numba, warp), ground, strict=True):
+        kernels.heights(boxes, points, -7.0, out)
+    torch.testing.assert_close(*ground, atol=1e-5, rtol=0.0)
+
+
+def test_any_number_of_rows_and_columns_is_drawn(kernels):
+    boxes = wall(2.0)
+    pose = torch.zeros(1, 3), torch.tensor([[[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]])
+    for rows, columns in ((1, 1), (2, 3), (7, 5), (33, 18)):
+        out = torch.full((1, rows * columns + 9), -1.0)
+        image = out[:, : rows * columns]
+        kernels.render_depth(boxes, *pose, (rows, columns), 20.0, NEAR, FAR, torch.ones(1, dtype=torch.bool), image)
+        torch.testing.assert_close(image, torch.full_like(image, 2.0), atol=1e-5, rtol=0.0)
+        assert (out[:, rows * columns :] == -1.0).all()
+
+
+@pytest.mark.parametrize("far", [0.85, 1.7, 3.0])  # of the first two the reciprocal of the reciprocal is less
+def test_no_return_is_exactly_far_whatever_the_noise(kernels, far):
+    nothing, pose = tile(num=2), (torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3))
+    mask, depths = torch.ones(2, dtype=torch.bool), torch.zeros(2, 12)
+    kernels.render_depth(nothing, *pose, (3, 4), FOCAL, NEAR, far, mask, depths)
+    assert (depths == torch.tensor(far)).all()
+    kernels.deliver_depth(torch.tensor([1, 2], dtype=torch.int32), 0.5, 0.0, NEAR, far, mask, depths, depths)
+    assert (depths == 0.5).all()
+
+
 def test_a_pose_that_is_not_a_number_draws_nothing():
     boxes = random_tiles(np.random.default_rng(3), 1)
-    image = render(boxes, torch.full((1, 3), math.nan), torch.full((1, 3, 3), math.nan))
+    nan = torch.full((1, 4, 9), math.nan)
+    image = render(boxes, nan[:, 0, :3], nan.view(1, 6, 6)[:, :3, :3], capsules=nan[..., :CAPSULE_DIM])
     torch.testing.assert_close(image, torch.full_like(image, FAR))
 
 
-def test_a_device_without_kernels_is_refused_in_one_line():
+def test_a_device_without_kernels_is_refused_in_one_line(monkeypatch):
+    monkeypatch.undo()
     boxes = torch.zeros(1, MAX_BOXES, BOX_DIM, device="meta")
-    with pytest.raises(UserError, match=r"meta.*allowed: cpu"):
+    with pytest.raises(UserError, match=r"meta.*allowed: cpu, cuda"):
         box_raycast.heights(boxes, boxes[..., :2], 0.0, boxes[..., 0])
 
 
@@ -347,6 +416,26 @@ def test_noise_stays_within_near_and_far_and_spares_what_is_not_there():
     torch.testing.assert_close(nothing, torch.full_like(nothing, config.far))
 
 
+def test_half_precision_rounds_what_full_precision_delivers():
+    full, half = (
+        replace(FORWARD, depth_noise=0.02, dropout=0.1, latency=1, precision=p) for p in ("float32", "float16")
+    )
+    boxes, generator = random_tiles(np.random.default_rng(8), 8), torch.Generator()
+    states = []
+    for config in (full, half):
+        camera = DepthCamera(config, 8, "cpu")
+        state, quat = camera.initial_state(), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(8, 4)
+        generator.manual_seed(0)
+        for step, reset in enumerate((torch.ones(8, dtype=torch.bool), torch.arange(8) % 3 == 0)):
+            root_pos = torch.tensor([[0.1 * step - 1.5, 0.0, 0.7]]).expand(8, 3)
+            due = torch.arange(8) % 2 == 0
+            camera.update(state, due, reset, root_pos, quat, boxes, generator)
+        states.append(state)
+    assert states[1].frames.dtype == torch.float16
+    assert torch.equal(states[0].frames.half(), states[1].frames)
+    assert states[0].frames.std() > 0.1
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])
 def test_dropout_is_the_share_of_pixels_that_read_far(share):
     config = replace(FORWARD, dropout=share)
@@ -384,6 +473,27 @@ def test_randomness_comes_from_the_generator_and_not_from_the_masks():
     assert not torch.equal(first.frames, other.frames)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precision):
+    if "warp" not in kernels.__name__:
+        pytest.skip("the kernels of the CPU")
+    num, generator = 5, torch.Generator()
+    camera = DepthCamera(CameraConfig(latency=1, precision=precision), num, "cpu")
+    scan = HeightScan(HeightScanConfig(), 0.9, "cpu")
+    state, boxes = camera.initial_state(), random_tiles(np.random.default_rng(9), num)
+    root_pos, quat = torch.tensor([[0.0, 0.0, 1.0]]).expand(num, 3), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
+    address = state.frames.data_ptr()
+    for step in range(3):
+        with NoSync():
+            reset, length = torch.arange(num) == step, torch.full((num,), step)
+            camera.reset(state, reset, generator)
+            camera.update(state, camera.due(length), reset, root_pos, quat, boxes, generator)
+            heights = scan.scan(boxes, root_pos, quat)
+    assert state.frames.data_ptr() == address
+    assert state.image.float().std() > 0.1
+    assert heights.std() > 0.1
+
+
 def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
     num = 500
     config = CameraConfig(position_noise=0.02, rotation_noise_degrees=3.0)
@@ -400,6 +510,101 @@ def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
     angle = torch.rad2deg(2 * torch.acos(cosine.double()))
     assert 3.0 < angle.max() < 3.1 * math.sqrt(3)  # three axes of up to 3 degrees each
     torch.testing.assert_close(state.mount_quat.norm(dim=-1), torch.ones(num))
+
+
+# ---- The robot's own legs
+
+
+def leg_poses(num: int) -> tuple[Legs, mujoco.MjModel, list[mujoco.MjData], tuple[torch.Tensor, ...]]:
+    """The legs in random poses, and MuJoCo's model of the robot, without its base's own shapes, in the same ones."""
+    rng = np.random.default_rng(10)
+    robot = load_robot(RobotConfig())
+    spec = parse_urdf(robot.urdf)
+    spec.body("pelvis").add_freejoint()
+    for geom in list(spec.geoms):
+        visual = geom.contype == 0 and geom.conaffinity == 0
+        if visual or geom.parent.name in ("pelvis", "torso_link"):
+            spec.delete(geom)
+    model = spec.compile()
+    low, high = robot.joint_range.T
+    joint_pos = rng.uniform(low, high, (num, 10))
+    root_pos, root_quat = rng.uniform(-0.5, 0.5, (num, 3)), random_unit(rng, num)
+    poses = []
+    for n in range(num):
+        data = mujoco.MjData(model)
+        data.qpos[:7] = [*root_pos[n], *root_quat[n]]
+        for name, angle in zip(robot.joints, joint_pos[n], strict=True):
+            data.joint(name).qpos = angle
+        mujoco.mj_kinematics(model, data)
+        poses.append(data)
+    tensors = (torch.tensor(values, dtype=torch.float32) for values in (root_pos, root_quat, joint_pos))
+    return Legs(robot, "cpu"), model, poses, tuple(tensors)
+
+
+def test_legs_are_where_mujocos_kinematics_has_them():
+    legs, model, poses, state = leg_poses(20)
+    capsules = legs.capsules(*state)
+    assert capsules.shape == (20, model.ngeom, CAPSULE_DIM) == (20, 8, 7)
+    for n, data in enumerate(poses):
+        axis = data.geom_xmat.reshape(-1, 3, 3)[:, :, 2] * model.geom_size[:, 1:2]
+        expected = np.concatenate([data.geom_xpos - axis, data.geom_xpos + axis, model.geom_size[:, :1]], axis=1)
+        np.testing.assert_allclose(capsules[n].numpy(), expected, atol=2e-6)
+
+
+def test_the_image_of_the_legs_is_mujocos(kernels):
+    num = 20
+    legs, model, poses, state = leg_poses(num)
+    capsules = legs.capsules(*state)
+    rng = np.random.default_rng(11)
+    # Cameras about the robot, in the middle of it and far from it, that look at its middle more or less.
+    offset = random_unit(rng, num)[:, 1:] * rng.uniform(0.1, 2.0, (num, 1))
+    position = state[0] + torch.tensor(offset, dtype=torch.float32)
+    forward = torch.nn.functional.normalize(capsules[..., :3].mean(dim=1) - position, dim=1)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, torch.tensor([[0.3, 0.2, 1.0]])), dim=1)
+    rotation = torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-1)
+    mask = torch.arange(num) % 5 > 0
+    images = torch.full((num, ROWS * COLUMNS), 0.7)
+    box_raycast.render_depth(
+        tile(num=num), position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, images, capsules
+    )
+    assert (images[~mask] == 0.7).all()
+    seen = compared = 0
+    for n in range(num):
+        ends, radius = capsules[n, :, :6].unflatten(1, (2, 3)).double(), capsules[n, :, 6]
+        axis, way = ends[:, 1] - ends[:, 0], position[n] - ends[:, 0]
+        along = ((way * axis).sum(1) / axis.square().sum(1)).clamp(0, 1)
+        if not mask[n] or bool(((way - along[:, None] * axis).norm(dim=1) < radius).any()):
+            continue
+        rays = pixel_rays() @ rotation[n].double().numpy().T
+        geom, distance = np.zeros(len(rays), np.int32), np.zeros(len(rays))
+        start = position[n].double().numpy()
+        mujoco.mj_multiRay(model, poses[n], start, rays.ravel(), None, True, -1, geom, distance, None, len(rays), 1e6)
+        error = np.abs(images[n].numpy() - np.clip(np.where(geom < 0, np.inf, distance), NEAR, FAR))
+        assert error[~differs_from_a_neighbour(geom)].max() < 1e-4
+        assert (error > 1e-3).mean() < 1e-3
+        seen += (geom >= 0).sum()
+        compared += len(rays)
+    assert seen > 0.05 * compared > 0.02 * num * ROWS * COLUMNS
+
+
+def test_legs_and_boxes_hide_each_other_and_a_capsule_about_the_camera_is_not_seen():
+    pose = torch.zeros(1, 3), torch.tensor([[[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]])
+    mask = torch.ones(1, dtype=torch.bool)
+    bars = [[d, -2.0, 0.0, d, 2.0, 0.0, 0.1] for d in (1.0, 2.5)]
+    around = [0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.2]
+    out = torch.zeros(1, 15)
+    box_raycast.render_depth(wall(2.0), *pose, (5, 3), 5.0, NEAR, FAR, mask, out, torch.tensor([[*bars, around]]))
+    expected = torch.full((5, 3), 2.0)
+    expected[2] = 0.9
+    torch.testing.assert_close(out.view(5, 3), expected, atol=1e-5, rtol=0.0)
+
+
+def test_legs_of_another_shape_are_refused_in_one_line(tmp_path):
+    text = load_robot(RobotConfig()).urdf.read_text()
+    path = tmp_path / "boxy.urdf"
+    path.write_text(text.replace('<cylinder radius="0.045" length="0.26"/>', '<box size="0.1 0.1 0.3"/>'))
+    with pytest.raises(UserError, match=r"camera.see_robot: link 'left_knee_link' of boxy.urdf .* no cylinder"):
+        Legs(load_robot(RobotConfig(urdf=str(path))), "cpu")
 
 
 # ---- Height scan

@@ -12,12 +12,16 @@ from torch import Tensor
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
+from legged_gym_ext.envs.cuda_graph import GraphedCall
 from legged_gym_ext.envs.state import EnvState, copy_tensors, put_tensors
-from legged_gym_ext.robot import NUM_JOINTS, load_robot
-from legged_gym_ext.rotations import quat_from_euler, quat_rotate_inverse, wrap_to_pi, yaw_of
+from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, load_robot
+from legged_gym_ext.rotations import matrix_from_quat, quat_from_yaw
+from legged_gym_ext.runtime import one_thread
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
+from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
+from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
 from legged_gym_ext.terrain.library import build_library
 
@@ -51,6 +55,7 @@ class ParkourEnv(VecEnv):
         self.sim_state = self.simulator.state
         self.library = build_library(config.terrain, device)
         self.camera = DepthCamera(config.camera, num_envs, device)
+        self.legs = Legs(self.robot, device) if config.camera.see_robot else None
         self.height_scan = HeightScan(config.height_scan, self.robot.base_height, device)
         self.dt = config.sim.dt * config.sim.decimation
         self.max_episode_length = math.ceil(config.env.episode_length_s / self.dt)
@@ -62,18 +67,33 @@ class ParkourEnv(VecEnv):
         self.soft_range = constant(self.robot.soft_range.T.copy())
         self.hip_columns = constant(self.robot.hips)
         self.command_scale = constant(observations.COMMAND_SCALE)
-        self.noise = observations.noise_amplitudes(config.observations.noise).to(device)
+        self._reward_weights = constant(list(self.reward_weights.values())) * self.dt
         reach = config.rewards.edge_distance
         self._probes = constant([[0, 0], [reach, 0], [-reach, 0], [0, reach], [0, -reach]])
-        self._down = constant([0.0, 0.0, -1.0]).expand(num_envs, 3)
+        self._half_periods = constant([0.0, 0.5])
         self._tile_floor = self.library.waypoints[..., 2].amin(dim=1) - _PIT_DEPTH
         self._push_interval = round(config.randomization.push_interval / self.dt)
         self._push_offset = torch.arange(num_envs, device=device) * 7919 % max(self._push_interval, 1)
+        self._zero_pose = torch.zeros(num_envs, 3 + NUM_JOINTS, device=device)
 
         self.generator = torch.Generator(device)
         self.generator.manual_seed(config.seed)
-        self.domain = randomization.DomainParameters.nominal(num_envs, device)
-        self.boxes = self.library.boxes[torch.zeros(num_envs, dtype=torch.int64, device=device)]
+        height = self.robot.base_height + _SPAWN_CLEARANCE
+        joints = self.robot.default_joint_pos.tolist()
+        episode = randomization.episode_ranges(config, joints, height, _PLATFORM)
+        step = randomization.step_ranges(config, observations.noise_amplitudes(config.observations.noise).tolist())
+        self._episode_draw = randomization.UniformColumns(episode, device)
+        self._step_draw = randomization.UniformColumns(step, device)
+
+        # The physical parameters, and what belongs to the environments' tiles. Written in place, like the state.
+        self._domain = randomization.nominal_columns(num_envs, device)
+        self._nominal_domain = self._domain[0].clone()
+        self.domain = DomainParameters.of(self._domain)
+        tile = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        self.boxes = self.library.boxes[tile]
+        self._waypoints = self.library.waypoints[tile]
+        self._floor = self._tile_floor[tile]
+        self._points = torch.zeros(num_envs, 1 + NUM_FEET * len(self._probes), 2, device=device)
         self.state = EnvState.zeros(
             num_envs,
             max(config.randomization.action_latency),
@@ -81,6 +101,11 @@ class ParkourEnv(VecEnv):
             device,
         )
         self.terminated = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        # What comes before the physics and what comes after it, each a graph of its own where there are graphs.
+        self._before_physics, self._after_physics = self._joint_targets, self._after
+        if device.type == "cuda":
+            self._before_physics = GraphedCall(self._joint_targets, self.generator)
+            self._after_physics = GraphedCall(self._after, self.generator)
         self.reset()
 
     # ------------------------------------------------------------------ the interface of rsl_rl
@@ -98,27 +123,36 @@ class ParkourEnv(VecEnv):
         """Return the observations of the last step or reset."""
         return self._observations
 
+    @torch.no_grad()
+    @one_thread()
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
         """Act (num_envs, 10) for one control step; see ``rsl_rl.env.VecEnv.step``.
 
         ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``success`` (bool) and
-        ``progress`` (m). Its ``log`` has means over the environments: reward terms per second, speeds, diverged worlds.
+        ``progress`` (m). Its ``log`` has means over the environments: reward terms per second, speeds; and
+        how many worlds' physics diverged or had more contacts than there was room for.
         """
-        self.simulator.step(self._joint_targets(actions))
-        self._push()
+        self.simulator.step(self._before_physics(actions))
+        self._observations, reward, done, extras = self._after_physics()
+        return self._observations, reward, done, extras
+
+    def _after(self) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
+        """Do all of a step that follows the physics; see ``step`` for what is returned."""
+        draw = self._step_draw.draw(self.num_envs, self.generator)
+        self._push(draw["push"])
         self._advance()
         self.terminated, truncated = terminations.check(self)
         reward = self._reward()
         done = self.terminated | truncated
         extras = self._extras(truncated)
         self._reset(done)
-        self._observe(done)
-        return self._observations, reward, done.long(), extras
+        return self._observe(done, draw["noise"]), reward, done.long(), extras
 
     def reset(self) -> TensorDict:
         """Start fresh episodes everywhere, at the curriculum's starting levels."""
         config = self.config
-        level = first_level(self._uniform(0, 1), config.terrain.levels, config.curriculum)
+        random = torch.rand(self.num_envs, generator=self.generator, device=self.device)
+        level = first_level(random, config.terrain.levels, config.curriculum)
         return self.place(self.library.assign_kinds(self.num_envs), level)
 
     def place(self, kind: Tensor, level: Tensor) -> TensorDict:
@@ -130,7 +164,8 @@ class ParkourEnv(VecEnv):
         self.state.terrain_kind.copy_(kind)
         self.state.terrain_level.copy_(level)
         self._reset(every, change_level=False)
-        self._observe(every)
+        noise = self._step_draw.draw(self.num_envs, self.generator)["noise"]
+        self._observations = self._observe(every, noise)
         return self._observations
 
     # ------------------------------------------------------------------ lanes and checkpoints
@@ -142,7 +177,7 @@ class ParkourEnv(VecEnv):
         return {
             "environment": copy_tensors(self.state),
             "simulator": self.simulator.snapshot(),
-            "domain": {name: tensor.clone() for name, tensor in self.domain.tensors().items()},
+            "domain": self._domain.clone(),
             "observations": kept,
             "generator": self.generator.get_state(),
         }
@@ -151,10 +186,9 @@ class ParkourEnv(VecEnv):
         """Return to a snapshot: the same actions then give the same future, bit for bit on the CPU."""
         put_tensors(self.state, snapshot["environment"])
         self.simulator.restore(snapshot["simulator"])
-        for name, tensor in self.domain.tensors().items():
-            tensor.copy_(snapshot["domain"][name])
+        self._domain.copy_(snapshot["domain"])
         self.generator.set_state(snapshot["generator"])
-        self.boxes = self.library.boxes[self.state.tile]
+        self._look_up_tiles()
         self._derive()
         kept = {name: tensor.clone() for name, tensor in snapshot["observations"].items()}
         self._observations = self._pack({**kept, **self._depth_groups()})
@@ -167,15 +201,17 @@ class ParkourEnv(VecEnv):
         history.copy_(torch.cat([actions.clamp(-limit, limit)[None], history[:-1]]))
         latency = self.state.action_latency[None, :, None].expand(1, -1, NUM_JOINTS)
         acting = history.gather(0, latency)[0]
-        return self.default_joint_pos + self.robot.action_scale * acting
+        return torch.add(self.default_joint_pos, acting, alpha=self.robot.action_scale)
 
-    def _push(self) -> None:
-        """Shove each robot once in a while."""
+    def _push(self, velocity: Tensor) -> None:
+        """Shove each robot once in a while: change its base's velocity by (num_envs, 3), m/s, at full strength."""
         config = self.config.randomization
-        if config.enabled and self._push_interval > 0:
-            due = (self.state.episode_length + self._push_offset) % self._push_interval == self._push_interval - 1
+        if not config.enabled or self._push_interval == 0:
+            return
+        due = (self.state.episode_length + self._push_offset) % self._push_interval == self._push_interval - 1
+        if not self._surely_none(due):
             share = randomization.strength(config, self.state.terrain_level)
-            self.simulator.push(due, randomization.draw_push(config, share, self.generator))
+            self.simulator.push(due, velocity * share[:, None])
 
     def _advance(self) -> None:
         """Count the step; follow the feet, the waypoints and the commands."""
@@ -193,7 +229,7 @@ class ParkourEnv(VecEnv):
 
     def _reward(self) -> Tensor:
         """Return the weighted sum of the reward terms, (num_envs,)."""
-        terms = torch.stack([rewards.TERMS[name](self) * w * self.dt for name, w in self.reward_weights.items()], dim=1)
+        terms = torch.stack([rewards.TERMS[name](self) for name in self.reward_weights], dim=1) * self._reward_weights
         self._mean_terms = terms.mean(dim=0) / self.dt
         self.state.last_joint_vel.copy_(self.sim_state.joint_vel)
         total = terms.sum(dim=1)
@@ -220,8 +256,8 @@ class ParkourEnv(VecEnv):
         """Start new episodes where ``mask``: level, tile, physical parameters, pose."""
         if self._surely_none(mask):
             return
-        config, state, n = self.config, self.state, self.num_envs
-        random_level, random_variant = self._uniform(0, 1), self._uniform(0, 1)
+        config, state = self.config, self.state
+        draw = self._episode_draw.draw(self.num_envs, self.generator)
         if change_level:
             commanded = state.forward_speed * config.env.episode_length_s
             state.terrain_level.copy_(
@@ -230,71 +266,60 @@ class ParkourEnv(VecEnv):
                     mask,
                     state.progress,
                     commanded,
-                    random_level,
+                    draw["choices"][:, 0],
                     config.terrain.levels,
                     config.terrain.length,
                     config.curriculum,
                 )
             )
-        variant = choose(random_variant, config.terrain.variants)
+        variant = choose(draw["choices"][:, 1], config.terrain.variants)
         _assign(mask, state.tile, self.library.tile_index(state.terrain_kind, state.terrain_level, variant))
-        self.boxes = self.library.boxes[state.tile]
+        self._look_up_tiles()
         self.simulator.set_tiles(mask, self.boxes)
 
-        random = config.randomization
-        share = randomization.strength(random, state.terrain_level)
-        domain = randomization.draw_parameters(random, share, self.generator)
-        for name, tensor in self.domain.tensors().items():
-            _assign(mask, tensor, domain.tensors()[name])
-        self.simulator.randomize(mask, domain)
-        _assign(mask, state.action_latency, randomization.draw_latency(random, share, self.generator))
-        _assign(mask, state.forward_speed, randomization.uniform(config.commands.forward_speed, (n,), self.generator))
+        share = randomization.strength(config.randomization, state.terrain_level)
+        _assign(mask, self._domain, torch.lerp(self._nominal_domain, draw["domain"], share[:, None]))
+        self.simulator.randomize(mask, self.domain)
+        late = draw["latency"][:, 0].long().clamp(max=config.randomization.action_latency[1])
+        _assign(mask, state.action_latency, late * (share > 0))
+        _assign(mask, state.forward_speed, draw["forward_speed"][:, 0])
 
-        position = torch.zeros(n, 3, device=self.device)
-        position[:, 0] = self._uniform(-_PLATFORM, _PLATFORM)
-        position[:, 1] = self._uniform(-_PLATFORM, _PLATFORM)
-        position[:, 2] = self.robot.base_height + _SPAWN_CLEARANCE
-        zero, still = torch.zeros(n, device=self.device), torch.zeros(n, 3, device=self.device)
-        yaw = self._uniform(-random.initial_yaw, random.initial_yaw)
-        spread = [-random.initial_joint_pos, random.initial_joint_pos]
-        joints = self.default_joint_pos + randomization.uniform(spread, (n, NUM_JOINTS), self.generator)
-        self.simulator.reset(
-            mask, position, quat_from_euler(zero, zero, yaw), still, still, joints, torch.zeros_like(joints)
-        )
+        still, joints_still = self._zero_pose[:, :3], self._zero_pose[:, 3:]
+        turned = quat_from_yaw(draw["yaw"][:, 0])
+        self.simulator.reset(mask, draw["position"], turned, still, still, draw["joint_pos"], joints_still)
 
-        for tensor in (
-            *(state.episode_length, state.waypoint, state.progress),
-            *(state.last_joint_vel, state.contact, state.contact_time, state.air_time),
-        ):
-            _assign(mask, tensor, torch.zeros((), dtype=tensor.dtype, device=self.device))
-        state.actions.masked_fill_(mask[None, :, None], 0.0)
-        self.camera.reset(state.camera, mask, self.generator)
+        rows = mask[:, None]
+        for tensor in (state.episode_length, state.waypoint, state.progress):
+            tensor.masked_fill_(mask, 0)
+        for tensor in (state.last_joint_vel, state.contact, state.contact_time, state.air_time, state.actions):
+            tensor.masked_fill_(rows, 0)
+        if config.camera.enabled:
+            self.camera.reset(state.camera, mask, self.generator)
 
-    def _observe(self, was_reset: Tensor) -> None:
-        """Take a camera frame where one is due and pack the observation groups."""
+    def _observe(self, was_reset: Tensor, noise: Tensor) -> TensorDict:
+        """Take a camera frame where one is due; return the observation, ``noise`` (num_envs, 43) in it."""
         if not self._surely_none(was_reset):
             self._derive()
         state, config = self.state, self.config.observations
         if self.config.camera.enabled:
+            sim = self.sim_state
             self.camera.update(
                 state.camera,
                 self.camera.due(state.episode_length),
                 was_reset,
-                self.sim_state.root_pos,
-                self.sim_state.root_quat,
+                sim.root_pos,
+                sim.root_quat,
                 self.boxes,
                 self.generator,
+                self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None,
             )
-        proprio = observations.proprioception(self)
-        shape = proprio.shape
-        noise = self.noise * (2 * torch.rand(shape, generator=self.generator, device=self.device) - 1)
-        groups = {"proprio": proprio + noise, **self._depth_groups()}
+        groups = {"proprio": observations.proprioception(self) + noise, **self._depth_groups()}
         for name in config.others:
             groups[name] = observations.OTHERS[name](self)
         if self.config.env.scandots:
             groups["scan"] = self.height_scan.scan(self.boxes, self.sim_state.root_pos, self.sim_state.root_quat)
         groups["privileged"] = observations.privileged(self)
-        self._observations = self._pack(groups)
+        return self._pack(groups)
 
     def _depth_groups(self) -> dict[str, Tensor]:
         """Return the camera's groups; copies, since the camera goes on writing into its image."""
@@ -310,21 +335,20 @@ class ParkourEnv(VecEnv):
 
     def _derive(self) -> None:
         """Compute what commands, terminations, rewards and observations share from the simulator's state."""
-        sim, state, rewards_config = self.sim_state, self.state, self.config.rewards
-        quat = sim.root_quat
-        self.base_lin_vel = quat_rotate_inverse(quat, sim.root_lin_vel)
-        self.base_ang_vel = quat_rotate_inverse(quat, sim.root_ang_vel)
-        self.projected_gravity = quat_rotate_inverse(quat, self._down)
+        sim, state, config = self.sim_state, self.state, self.config
+        rotation = matrix_from_quat(sim.root_quat)
+        in_base = torch.stack([sim.root_lin_vel, sim.root_ang_vel], dim=1) @ rotation  # rows: R^T v
+        self.base_lin_vel, self.base_ang_vel = in_base.unbind(dim=1)
+        self.projected_gravity = -rotation[:, 2]
 
         # One look at the ground: under the base, and under and about each sole.
         n, probes = self.num_envs, len(self._probes)
-        around = (sim.foot_pos[:, :, None, :2] + self._probes).flatten(1, 2)
-        points = torch.cat([sim.root_pos[:, None, :2], around], dim=1)
-        floor = self._tile_floor[state.tile]
-        heights = torch.maximum(ground_height(self.boxes, points), floor[:, None])
-        under_feet = heights[:, 1:].view(n, -1, probes)
+        self._points[:, 0] = sim.root_pos[:, :2]
+        self._points[:, 1:].view(n, NUM_FEET, probes, 2).copy_(sim.foot_pos[:, :, None, :2] + self._probes)
+        heights = torch.maximum(ground_height(self.boxes, self._points), self._floor[:, None])
+        under_feet = heights[:, 1:].view(n, NUM_FEET, probes)
         self.foot_clearance = sim.foot_pos[..., 2] - under_feet[..., 0]
-        edges = (under_feet[..., 1:] - under_feet[..., :1]).abs() > rewards_config.edge_height
+        edges = (under_feet[..., 1:] - under_feet[..., :1]).abs() > config.rewards.edge_height
         self.foot_near_edge = edges.any(dim=-1)
         # Over the lowest of what is under base and feet: a foot on the next step does not make the base low.
         ground = torch.minimum(heights[:, 0], under_feet[..., 0].amin(dim=1))
@@ -332,30 +356,34 @@ class ParkourEnv(VecEnv):
 
         offset = self._goal() - sim.root_pos[:, :2]
         self.goal_direction = offset / offset.norm(dim=1, keepdim=True).clamp(min=1e-3)
-        error = wrap_to_pi(torch.atan2(offset[:, 1], offset[:, 0]) - yaw_of(quat))
-        commands = self.config.commands
-        state.commands[:, 0] = state.forward_speed
-        state.commands[:, 2] = (commands.heading_gain * error).clamp(-commands.max_yaw_rate, commands.max_yaw_rate)
-        state.commands[:, 3] = error
+        forward = rotation[:, :2, 0]  # of the base, as seen from above
+        aside = forward[:, 0] * offset[:, 1] - forward[:, 1] * offset[:, 0]
+        error = torch.atan2(aside, (forward * offset).sum(dim=1))
+        turn = (config.commands.heading_gain * error).clamp(-config.commands.max_yaw_rate, config.commands.max_yaw_rate)
+        state.commands.copy_(torch.stack([state.forward_speed, torch.zeros_like(error), turn, error], dim=1))
 
-        time = state.episode_length * (self.dt / rewards_config.gait_period)
-        self.gait_phase = torch.stack([time, time + 0.5], dim=1) % 1.0
+        time = state.episode_length[:, None] * (self.dt / config.rewards.gait_period)
+        self.gait_phase = (time + self._half_periods) % 1.0
+
+    def _look_up_tiles(self) -> None:
+        """Copy what the environments' tiles consist of, in place."""
+        tile = self.state.tile
+        torch.index_select(self.library.boxes, 0, tile, out=self.boxes)
+        torch.index_select(self.library.waypoints, 0, tile, out=self._waypoints)
+        torch.index_select(self._tile_floor, 0, tile, out=self._floor)
 
     def _goal(self) -> Tensor:
         """Return the next waypoint's place (num_envs, 2); the last one's once all are reached."""
         last = self.config.terrain.waypoints - 1
         index = self.state.waypoint.clamp(max=last)[:, None, None].expand(-1, 1, 2)
-        return self.library.waypoints[self.state.tile][..., :2].gather(1, index)[:, 0]
+        return self._waypoints[..., :2].gather(1, index)[:, 0]
 
     def _surely_none(self, mask: Tensor) -> bool:
         """Return whether no environment is in the mask; never on a GPU, which would have to be waited for."""
         return self.generator.device.type == "cpu" and not bool(mask.any())
 
-    def _uniform(self, low: float, high: float) -> Tensor:
-        return randomization.uniform([low, high], (self.num_envs,), self.generator)
-
 
 def _assign(mask: Tensor, target: Tensor, values: Tensor) -> None:
     """Write ``values`` into the masked rows of ``target``, in place."""
     rows = mask.view(-1, *[1] * (target.dim() - 1))
-    target.copy_(torch.where(rows, values, target))
+    torch.where(rows, values, target, out=target)

@@ -1,19 +1,77 @@
-"""Domain randomization: what is drawn anew at each reset. Every draw is for all environments; a mask picks later."""
+"""What is drawn at random for each episode. Every draw is for all environments; a mask picks later."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from legged_gym_ext.config import RandomizationConfig
-from legged_gym_ext.robot import NUM_JOINTS
-from legged_gym_ext.simulators.base import DomainParameters
+from legged_gym_ext.config import Config, RandomizationConfig
+from legged_gym_ext.simulators.base import DOMAIN_WIDTHS, DomainParameters
 
 
-def uniform(bounds: list[float], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw float32 numbers uniformly from [low, high)."""
-    low, high = bounds
-    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+class UniformColumns:
+    """Uniform random numbers of many kinds, drawn by one call: a launch for all instead of several for each.
+
+    Args:
+        ranges: By name, one [low, high) for each column.
+        device: Of the numbers.
+    """
+
+    def __init__(self, ranges: Mapping[str, Sequence[Sequence[float]]], device: torch.device) -> None:
+        self._widths = {name: len(columns) for name, columns in ranges.items()}
+        bounds = torch.tensor([bound for columns in ranges.values() for bound in columns], dtype=torch.float32)
+        self._low, high = bounds.to(device).unbind(dim=1)
+        self._span = high - self._low
+
+    def draw(self, num_envs: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return tensors (num_envs, columns) by name: views of one, float32."""
+        numbers = torch.rand(num_envs, len(self._low), generator=generator, device=generator.device)
+        parts = torch.addcmul(self._low, numbers, self._span).split(list(self._widths.values()), dim=1)
+        return dict(zip(self._widths, parts, strict=True))
+
+
+def episode_ranges(
+    config: Config, default_joint_pos: Sequence[float], height: float, platform: float
+) -> dict[str, list[list[float]]]:
+    """Return the ranges of everything that a new episode draws.
+
+    ``choices`` (2) are uniform in [0, 1): for the level and for the tile's variant. ``domain`` are the columns of
+    ``DomainParameters.of``; ``latency`` is to be rounded down. ``position`` (3) is at ``height`` over the start line,
+    within ``platform`` of it, m.
+    """
+    random = config.randomization
+    domain = {
+        "friction": random.friction,
+        "added_mass": random.added_mass,
+        "mass_offset": _around(0.0, random.mass_offset),
+        "motor_strength": random.motor_strength,
+        "stiffness": random.stiffness,
+        "damping": random.damping,
+    }
+    low, high = random.action_latency
+    return {
+        "choices": [[0.0, 1.0]] * 2,
+        "domain": [domain[name] for name, width in DOMAIN_WIDTHS.items() for _ in range(width)],
+        "latency": [[low, high + 1]],
+        "forward_speed": [config.commands.forward_speed],
+        "position": [_around(0.0, platform), _around(0.0, platform), [height, height]],
+        "yaw": [_around(0.0, random.initial_yaw)],
+        "joint_pos": [_around(default, random.initial_joint_pos) for default in default_joint_pos],
+    }
+
+
+def step_ranges(config: Config, noise: Sequence[float]) -> dict[str, list[list[float]]]:
+    """Return the ranges of what every step draws: ``noise`` of these amplitudes, and ``push`` (3), m/s."""
+    shove = _around(0.0, config.randomization.push_velocity)
+    return {"noise": [_around(0.0, amplitude) for amplitude in noise], "push": [shove, shove, [0.0, 0.0]]}
+
+
+def nominal_columns(num_envs: int, device: torch.device) -> Tensor:
+    """Return the columns of ``DomainParameters.of`` that change nothing, (num_envs, columns)."""
+    parameters = DomainParameters.nominal(num_envs, device).tensors().values()
+    return torch.cat([tensor.view(num_envs, -1) for tensor in parameters], dim=1)
 
 
 def strength(config: RandomizationConfig, level: Tensor) -> Tensor:
@@ -28,35 +86,5 @@ def strength(config: RandomizationConfig, level: Tensor) -> Tensor:
     return (level / config.full_at_level).clamp(max=1.0)
 
 
-def draw_parameters(config: RandomizationConfig, share: Tensor, generator: torch.Generator) -> DomainParameters:
-    """Draw the physical parameters of all environments, ``share`` (num_envs,) of the way from the nominal ones."""
-    n = len(share)
-    joints = (n, NUM_JOINTS)
-    offset = [-config.mass_offset, config.mass_offset]
-    drawn = DomainParameters(
-        friction=uniform(config.friction, (n,), generator),
-        added_mass=uniform(config.added_mass, (n,), generator),
-        mass_offset=uniform(offset, (n, 3), generator),
-        motor_strength=uniform(config.motor_strength, joints, generator),
-        stiffness=uniform(config.stiffness, joints, generator),
-        damping=uniform(config.damping, joints, generator),
-    )
-    nominal = DomainParameters.nominal(n, generator.device).tensors()
-    for name, tensor in drawn.tensors().items():
-        weight = share.view(-1, *[1] * (tensor.dim() - 1))
-        tensor.copy_(torch.lerp(nominal[name], tensor, weight))
-    return drawn
-
-
-def draw_latency(config: RandomizationConfig, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw each environment's action latency in control steps, (num_envs,) int64; 0 where ``share`` is."""
-    low, high = config.action_latency
-    drawn = torch.randint(low, high + 1, share.shape, generator=generator, device=generator.device)
-    return drawn * (share > 0)
-
-
-def draw_push(config: RandomizationConfig, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw a horizontal change of velocity for each base, (num_envs, 3), m/s, scaled by ``share`` (num_envs,)."""
-    push = torch.zeros(len(share), 3, device=generator.device)
-    push[:, :2] = uniform([-config.push_velocity, config.push_velocity], (len(share), 2), generator) * share[:, None]
-    return push
+def _around(middle: float, reach: float) -> list[float]:
+    return [middle - reach, middle + reach]

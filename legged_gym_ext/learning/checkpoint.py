@@ -7,15 +7,17 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from legged_gym_ext.errors import UserError, unknown
 
 FORMAT = "legged_gym_ext checkpoint"
-VERSION = 1
+VERSION = 2
 _NAME = re.compile(r"model_(\d+)\.pt")
 
 
@@ -62,8 +64,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"'{path}' is not a checkpoint of legged_gym_ext (it holds no entry format='{FORMAT}')")
+    if content.get("version") == 1:
+        _upgrade(content)
     if content.get("version") != VERSION:
         raise UserError(f"checkpoint '{path}' has version {content.get('version')}; this program reads {VERSION}")
+    return content
+
+
+def map_tensors(content: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Return nested dictionaries and lists with ``function`` applied to each tensor in them."""
+    if isinstance(content, Tensor):
+        return function(content)
+    if isinstance(content, dict):
+        return {key: map_tensors(value, function) for key, value in content.items()}
+    if isinstance(content, list):
+        return [map_tensors(value, function) for value in content]
     return content
 
 
@@ -124,6 +139,14 @@ def find_checkpoint(run_dir: str | Path, number: int = -1) -> Path:
             f"no checkpoint {number} in '{run_dir}' (nearest: {nearest}); there are: {', '.join(map(str, numbers))}"
         )
     return Path(run_dir) / checkpoint_name(number)
+
+
+def _upgrade(content: dict[str, Any]) -> None:
+    """Make version 2 of version 1, in which the one rank's own state had no list to be in."""
+    own = {name: content.pop(name) for name in ("lanes", "statistics", "random")}
+    own["random"]["cuda"] = next(iter(own["random"]["cuda"]), None)
+    own["student_memory"] = content["dagger"].pop("hidden_state") if content["dagger"] else None
+    content |= {"version": 2, "ranks": [own]}
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from legged_gym_ext.config import DistillConfig
 from legged_gym_ext.errors import unknown
+from legged_gym_ext.learning.distributed import average_gradients
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.actor import DEPTH, NEW_FRAME, ParkourActor
@@ -124,6 +125,7 @@ class Dagger:
                     action_loss, feature_loss, hidden = self.losses(steps, envs, hidden)
                     self.optimizer.zero_grad()
                     (action_loss + self.config.feature_loss_weight * feature_loss).backward()
+                    average_gradients(self._parameters())
                     norm = torch.nn.utils.clip_grad_norm_(self._parameters(), self.config.max_grad_norm)
                     self.optimizer.step()
                     hidden = hidden.detach()
@@ -169,14 +171,22 @@ class Dagger:
             feature_loss = F.mse_loss(latents.to(targets.dtype), self.scan_latents[steps, envs])
         return action_loss, feature_loss, hidden.to(targets.dtype)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides how distillation goes on."""
+    @property
+    def memory(self) -> Tensor | None:
+        """Return a copy of the GRU's hidden state where the lane is, (1, num_envs, gru_hidden); None at its start."""
         hidden = self.student.encoder.hidden_state
+        return None if hidden is None else hidden.clone()
+
+    @memory.setter
+    def memory(self, hidden: Tensor | None) -> None:
+        self.student.reset(hidden_state=None if hidden is None else hidden.to(self.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides how distillation goes on, except for :attr:`memory`, the environments' part."""
         return {
             "rounds": self.rounds,
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "hidden_state": None if hidden is None else hidden.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -184,8 +194,6 @@ class Dagger:
         self.rounds = state["rounds"]
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
-        hidden = state["hidden_state"]
-        self.student.reset(hidden_state=None if hidden is None else hidden.to(self.device))
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
+
+from legged_gym_ext.ranks import here
+
+ECHO = 2.0
+"""Seconds within which further signals are the same one to a rank, which may get it from torchrun and from who sent it
+to torchrun."""
 
 
 class StopRequest:
@@ -17,6 +24,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_name = ""
         """Name of the signal that asked to stop; empty while none did."""
+        self._noted = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -30,6 +38,10 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal_name:
+            if here().size > 1 and time.monotonic() < self._noted + ECHO:
+                return
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
-        print(f"{self.signal_name}: stopping after this iteration (once more: at once, without saving)", flush=True)
+        self._noted = time.monotonic()
+        if here().rank == 0:
+            print(f"{self.signal_name}: stopping after this iteration (once more: at once, without saving)", flush=True)

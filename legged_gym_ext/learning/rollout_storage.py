@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rsl_rl.storage import RolloutStorage
@@ -15,12 +15,23 @@ from legged_gym_ext.models.actor import DEPTH, NEW_FRAME
 from legged_gym_ext.models.teacher import FRAMES, Frames
 
 
+class _MiniBatch(NamedTuple):
+    """Where a mini-batch is in the storage."""
+
+    samples: Tensor
+    """Flat indices, (batch,)."""
+    seen: Tensor | None
+    """Frames, (number of frames,)."""
+    index: Tensor | None
+    """Which of these frames each sample saw, (batch,)."""
+
+
 class ParkourRolloutStorage(RolloutStorage):
     """Keeps the observation groups that PPO's models read, and of the depth images only new ones.
 
     Mini-batches are random, but samples that saw the same frame stay together, so that the teacher's wide first layer
-    runs once per frame rather than once per sample. They are gathered once per update: every
-    epoch uses the same ones, as rsl_rl's do.
+    runs once per frame rather than once per sample. Every epoch uses the same ones, as rsl_rl's do, but gathers them
+    anew: all of them at once would be a copy of the rollout.
 
     Args:
         num_envs: Environments.
@@ -29,7 +40,7 @@ class ParkourRolloutStorage(RolloutStorage):
         groups: The groups that the models read.
         num_actions: Size of an action.
         device: Where to store.
-        image_dtype: Of the stored depth images.
+        image_dtype: Of the stored depth images; None = as they come.
     """
 
     def __init__(
@@ -40,14 +51,15 @@ class ParkourRolloutStorage(RolloutStorage):
         groups: Iterable[str],
         num_actions: int,
         device: str,
-        image_dtype: torch.dtype,
+        image_dtype: torch.dtype | None = None,
     ) -> None:
         groups = set(groups)
         self.groups = sorted(groups - {DEPTH})
         super().__init__("rl", num_envs, num_steps, obs.select(*self.groups), [num_actions], device)
         self.frames: FramePool | None = None
         if DEPTH in groups:
-            self.frames = FramePool(num_steps, num_envs, obs[DEPTH].shape[-1], image_dtype, device)
+            image = obs[DEPTH]
+            self.frames = FramePool(num_steps, num_envs, image.shape[-1], image_dtype or image.dtype, device)
 
     def add_transition(self, transition: RolloutStorage.Transition) -> None:
         """Add one transition at the current step."""
@@ -64,10 +76,10 @@ class ParkourRolloutStorage(RolloutStorage):
         """Yield the shuffled mini-batches, in each epoch the same ones."""
         order = self._shuffled()
         size = len(order) // num_mini_batches
-        batches = [self._gather(order[i * size : (i + 1) * size]) for i in range(num_mini_batches)]
+        batches = [self._plan(order[i * size : (i + 1) * size]) for i in range(num_mini_batches)]
         for _ in range(num_epochs):
             for batch in batches:
-                yield RolloutStorage.Batch(**batch)
+                yield RolloutStorage.Batch(**self._gather(batch))
 
     def _shuffled(self) -> Tensor:
         """Return the samples' flat indices in random order, those of one frame side by side."""
@@ -76,16 +88,23 @@ class ParkourRolloutStorage(RolloutStorage):
         place = torch.randperm(self.frames.count, device=self.device)
         return torch.argsort(place[self.frames.index.flatten()], stable=True)
 
-    def _gather(self, samples: Tensor) -> dict[str, Any]:
-        """Return the fields of the mini-batch that consists of the ``samples``."""
+    def _plan(self, samples: Tensor) -> _MiniBatch:
+        """Return the mini-batch that consists of the ``samples``, and the frames that they saw."""
+        if self.frames is None:
+            return _MiniBatch(samples, None, None)
+        seen = self.frames.index.flatten().index_select(0, samples)
+        return _MiniBatch(samples, *torch.unique_consecutive(seen, return_inverse=True))
+
+    def _gather(self, batch: _MiniBatch) -> dict[str, Any]:
+        """Return the fields of a mini-batch."""
+        samples, seen, index = batch
 
         def take(tensor: Tensor) -> Tensor:
             return tensor.flatten(0, 1).index_select(0, samples)
 
         assert self.distribution_params is not None
         obs = TensorDict({key: take(self.observations[key]) for key in self.groups}, batch_size=[len(samples)])
-        if self.frames is not None:
-            seen, index = torch.unique_consecutive(take(self.frames.index), return_inverse=True)
+        if self.frames is not None and seen is not None:
             obs.set_non_tensor(FRAMES, Frames(self.frames.images.index_select(0, seen), index))
         return {
             "observations": obs,

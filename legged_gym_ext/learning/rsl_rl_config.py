@@ -26,7 +26,10 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     actor = {
         **common,
         "hidden_dims": list(teacher.hidden_dims),
-        "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": teacher.init_noise_std},
+        "distribution_cfg": {
+            "class_name": "legged_gym_ext.models.distribution:ActionDistribution",
+            "init_std": teacher.init_noise_std,
+        },
     }
     if teacher.kind == "depth":
         if not config.camera.enabled:
@@ -48,7 +51,7 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         }
     else:
         raise unknown("teacher.kind", teacher.kind, CHOICES["teacher.kind"])
-    algorithm = {"class_name": "PPO", **asdict(config.ppo)}
+    algorithm = {"class_name": "legged_gym_ext.learning.ppo:ParkourPPO", **asdict(config.ppo)}
     del algorithm["symmetry"]  # rsl_rl's needs the environment: the runner adds it
     others = list(config.observations.others)
     scan = [SCAN] if config.env.scandots else []

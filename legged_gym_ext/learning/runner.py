@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +15,44 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.models import MLPModel
 from rsl_rl.runners import OnPolicyRunner
-from rsl_rl.utils import check_nan
 from tensordict import TensorDict
+from torch import Tensor
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.learning.checkpoint import checkpoint_name, load_checkpoint, prune_checkpoints, save_checkpoint
+from legged_gym_ext.learning import distributed
+from legged_gym_ext.learning.checkpoint import (
+    checkpoint_name,
+    load_checkpoint,
+    map_tensors,
+    prune_checkpoints,
+    save_checkpoint,
+)
 from legged_gym_ext.learning.console import iteration_block
 from legged_gym_ext.learning.dagger import Dagger
 from legged_gym_ext.learning.interrupt import StopRequest
+from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.precision import use_bfloat16
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
-from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
+from legged_gym_ext.ranks import from_first, here
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What one rank tells the others of an iteration."""
+
+    signal_name: str
+    """Of the signal that asks to stop; empty if none does."""
+    losses: dict[str, float]
+    totals: dict[str, list[float]]
+    """Of the episodes, by lane."""
+    logs: dict[str, dict[str, float]]
+    """The environment's, by lane."""
 
 
 class ParkourRunner(OnPolicyRunner):
@@ -41,6 +64,9 @@ class ParkourRunner(OnPolicyRunner):
     ``iteration`` counts completed PPO iterations over all calls and resumed runs: ``model_<n>.pt`` and the log's step
     n are the state after n of them. Training for 3 iterations and then, resumed, for 3 more ends in ``model_6.pt``, as
     6 in one go do, and on a CPU with the same bits.
+
+    Of several ranks (see distributed.py) each has its own environments, and all have the same networks: what follows
+    is done by all of them, and the console, the log and the checkpoints are rank 0's.
 
     Args:
         env: The environment. It must return new observation tensors from every step, and besides rsl_rl's interface
@@ -71,7 +97,7 @@ class ParkourRunner(OnPolicyRunner):
             self.cfg["obs_groups"]["actor"] + self.cfg["obs_groups"]["critic"],
             env.num_actions,
             device,
-            torch.bfloat16 if bfloat16 else torch.float32,
+            torch.bfloat16 if bfloat16 else None,
         )
         self.iteration = 0
         self.statistics = {"teacher": EpisodeStatistics(env.num_envs, device)}
@@ -81,6 +107,9 @@ class ParkourRunner(OnPolicyRunner):
             self.dagger = self._make_dagger(obs, bfloat16)
         self.student_lane: dict[str, Any] | None = None
         """The environment as the student left it; None before the training starts."""
+        self._begun = False
+        self._complete: dict[str, Any] | None = None
+        """Of several ranks, on the first: the checkpoint to write if one fails in the next iteration."""
 
     @property
     def teacher(self) -> ParkourActor:
@@ -98,45 +127,44 @@ class ParkourRunner(OnPolicyRunner):
             num_learning_iterations: Iterations of this call.
             init_at_random_ep_len: Start the first episodes at random ages; None = as configured.
         """
-        if self.iteration == 0:
+        if not self._begun:
             if init_at_random_ep_len is None:
                 init_at_random_ep_len = self.config.runner.init_at_random_ep_len
             self._begin(init_at_random_ep_len)
+        self._copy_networks_from_first()
         self.alg.train_mode()
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl tells which git repositories it looked for
             self.logger.init_logging_writer()
+        if self.log_dir is not None:
+            distributed.on_failure(self._rescue)
         first, last = self.iteration, self.iteration + num_learning_iterations
         started = time.perf_counter()
+        signal_name = ""
         with StopRequest() as stop:
-            while self.iteration < last and not stop.signal_name:
+            while self.iteration < last and not signal_name:
                 times, losses = self._iterate()
-                self._report(times, losses, last, (time.perf_counter() - started) / (self.iteration - first))
+                mean_time = (time.perf_counter() - started) / (self.iteration - first)
+                rows = distributed.exchange(self._row(losses, stop.signal_name))
+                signal_name = next(filter(None, (row.signal_name for row in rows)), "")
+                if here().rank == 0:
+                    self._report(times, rows, last, mean_time)
+                    self._remember()
                 if self.iteration % self.config.runner.save_interval == 0 and self.iteration < last:
                     self._save_numbered()
             path = self._save_numbered()
-        if stop.signal_name:
-            print(f"{stop.signal_name}: stopped after iteration {self.iteration}; saved {path}", flush=True)
+        if signal_name and here().rank == 0:
+            print(f"{signal_name}: stopped after iteration {self.iteration}; saved {path}", flush=True)
         if self.logger.writer is not None:
             self.logger.writer.close()  # type: ignore[attr-defined]  # both writers are TensorBoard's
             self.logger.stop_logging_writer()
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write everything that decides how the training goes on."""
-        content = {
-            "iteration": self.iteration,
-            "config": asdict(self.config),
-            "infos": infos,
-            "ppo": self.alg.save(),
-            "dagger": self.dagger.state_dict() if self.dagger else None,
-            "lanes": {"teacher": self.env.snapshot(), "student": self.student_lane},  # type: ignore[attr-defined]
-            "statistics": {lane: statistics.state_dict() for lane, statistics in self.statistics.items()},
-            "random": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            },
-        }
-        save_checkpoint(content, path)
-        self.logger.save_model(path, self.iteration)
+        states = distributed.gather(map_tensors(self._own_state(), Tensor.cpu))
+        if states:
+            save_checkpoint({**self._content(states), "infos": infos}, path)
+            self.logger.save_model(path, self.iteration)
+        distributed.meet()
 
     def load(  # type: ignore[override]
         self, path: str, resume: bool = True
@@ -144,20 +172,33 @@ class ParkourRunner(OnPolicyRunner):
         """Load a checkpoint; return its configuration, a plain dictionary.
 
         Args:
-            path: The file.
+            path: The file; of several ranks, only the first reads it.
             resume: Load all that goes on with the training. False = the networks only, for any number of environments.
 
         Raises:
             UserError: Where the file is no checkpoint, or one of another architecture or number of environments.
         """
-        content = load_checkpoint(path)
+        states: list[dict[str, Any] | None] = []
+
+        def read() -> tuple[dict[str, Any], int]:
+            content = load_checkpoint(path)
+            states.extend(content.pop("ranks"))
+            return content, len(states)
+
+        content, ranks = from_first(read)
+        own = distributed.scatter(states) if resume and ranks == here().size else None
         try:
             self._load_networks(content)
-            if resume:
-                self._load_training(content)
+            if own is not None:
+                self._load_own_state(own)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
+        if resume and here().rank == 0:
+            if ranks != here().size:
+                print(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
+            elif missing := [str(rank) for rank, state in enumerate(states) if state is None]:
+                print(f"environments of rank {', '.join(missing)} start new episodes: '{path}' lacks them")
         return content["config"]
 
     def get_inference_policy(  # type: ignore[override]
@@ -199,8 +240,24 @@ class ParkourRunner(OnPolicyRunner):
             self.teacher, student, config.distill, self.env.num_envs, obs, self.env.num_actions, self.device, bfloat16
         )
 
+    def _configure_multi_gpu(self) -> None:
+        """Tell rsl_rl of the ranks. Its own way starts the process group, with NCCL only."""
+        ranks = here()
+        self.is_distributed = ranks.size > 1
+        self.gpu_world_size, self.gpu_global_rank, self.gpu_local_rank = ranks.size, ranks.rank, ranks.local_rank
+        multi_gpu = {"global_rank": ranks.rank, "local_rank": ranks.local_rank, "world_size": ranks.size}
+        self.cfg["multi_gpu"] = multi_gpu if self.is_distributed else None
+
+    def _copy_networks_from_first(self) -> None:
+        """Give all ranks the networks of the first."""
+        if self.is_distributed:
+            self.alg.broadcast_parameters()
+            if self.dagger is not None:
+                distributed.copy_from_first(self.dagger.student)
+
     def _begin(self, random_ages: bool) -> None:
         """Start both lanes, in the same state."""
+        self._begun = True
         if random_ages:
             self.env.episode_length_buf = torch.randint_like(
                 self.env.episode_length_buf, high=int(self.env.max_episode_length)
@@ -213,6 +270,7 @@ class ParkourRunner(OnPolicyRunner):
         start = time.perf_counter()
         with torch.no_grad():
             self._collect()
+        distributed.meet()  # what runs for the first time is compiled, which takes one rank longer than another
         collected = time.perf_counter()
         losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
         losses |= {
@@ -231,13 +289,15 @@ class ParkourRunner(OnPolicyRunner):
     def _collect(self) -> None:
         """Let the teacher act for a rollout."""
         obs = self.env.get_observations().to(self.device)
+        nan_check = NanCheck(("proprio", "privileged"), self.device)
         for _ in range(self.config.runner.num_steps_per_env):
             actions = self.alg.act(obs)
             obs, rewards, dones, extras = self.env.step(actions.to(self.env.device))
             obs, rewards, dones = obs.to(self.device), rewards.to(self.device), dones.to(self.device)
-            check_nan(obs.select("proprio", "privileged"), rewards, dones)  # type: ignore[arg-type]
+            nan_check.add(obs, rewards, dones)
             self.alg.process_env_step(obs, rewards, dones, extras)
             self.statistics["teacher"].add(rewards, dones, extras)
+        nan_check.report()
         self.alg.compute_returns(obs)
 
     def _distillation_due(self) -> bool:
@@ -250,29 +310,43 @@ class ParkourRunner(OnPolicyRunner):
         assert self.dagger is not None and self.student_lane is not None
         if self.dagger.rounds == 0:
             self.dagger.student.init_from_teacher(self.teacher, self.config.student.init_from_teacher)
+            distributed.copy_from_first(self.dagger.student)  # some of its weights are random
         teacher_lane = self.env.snapshot()  # type: ignore[attr-defined]
         self.env.restore(self.student_lane)  # type: ignore[attr-defined]
         self.dagger.collect(self.env, self.statistics["student"])
         self.student_lane = self.env.snapshot()  # type: ignore[attr-defined]
         self.env.restore(teacher_lane)  # type: ignore[attr-defined]
+        distributed.meet()
         return self.dagger.update()
 
-    def _report(self, times: dict[str, float], losses: dict[str, float], last: int, mean_time: float) -> None:
-        """Write one iteration to the log and the console."""
+    def _row(self, losses: dict[str, float], signal_name: str) -> _Row:
+        """Return what this rank tells the others of the iteration."""
+        return _Row(
+            signal_name,
+            losses,
+            {lane: statistics.totals() for lane, statistics in self.statistics.items()},
+            {lane: statistics.pop_log() for lane, statistics in self.statistics.items()},
+        )
+
+    def _report(self, times: dict[str, float], rows: Sequence[_Row], last: int, mean_time: float) -> None:
+        """Write one iteration of all ranks to the log and the console."""
         config = self.config
-        lanes = {lane: statistics.summary() for lane, statistics in self.statistics.items()}
+        lanes = {lane: summarize([row.totals[lane] for row in rows]) for lane in self.statistics}
+        losses = {tag: sum(row.losses[tag] for row in rows) / len(rows) for tag in rows[0].losses}
+        num_envs = self.env.num_envs * len(rows)
         steps = config.runner.num_steps_per_env + (config.distill.steps_per_env if "distill" in times else 0)
-        per_second = steps * self.env.num_envs / sum(times.values())
+        per_second = steps * num_envs / sum(times.values())
         scalars = dict(losses)
         scalars |= {f"Perf/{name}_time": seconds for name, seconds in times.items()}
         scalars["Perf/env_steps_per_second"] = per_second
         for lane, summary in lanes.items():
             scalars |= {f"{name.title().replace('_', '')}/{lane}": value for name, value in summary.items()}
-            scalars |= {f"{key}/{lane}": value for key, value in self.statistics[lane].pop_log().items()}
+            log = merge_logs([row.logs[lane] for row in rows])
+            scalars |= {f"{key}/{lane}": value for key, value in log.items()}
         if self.logger.writer is not None:
             for tag, value in scalars.items():
                 self.logger.writer.add_scalar(tag, value, self.iteration)
-        total_steps = self.iteration * config.runner.num_steps_per_env * self.env.num_envs
+        total_steps = self.iteration * config.runner.num_steps_per_env * num_envs
         left = (last - self.iteration) * mean_time
         shown = {"PPO": {}, "distillation": {}}
         for tag, value in losses.items():
@@ -292,14 +366,60 @@ class ParkourRunner(OnPolicyRunner):
             flush=True,
         )
 
+    def _remember(self) -> None:
+        """Of several ranks, keep what to write if one of them fails before the next iteration is complete."""
+        if self.is_distributed and self.log_dir is not None:
+            others = [None] * (here().size - 1)  # gathering theirs in every iteration would take too long
+            self._complete = map_tensors(self._content([self._own_state(), *others]), Tensor.clone)
+
+    def _rescue(self) -> str:
+        """Write the last complete iteration's checkpoint because a rank failed; return what to tell of it."""
+        assert self.log_dir is not None
+        if self.logger.writer is not None:
+            self.logger.writer.flush()  # type: ignore[attr-defined]  # both writers are TensorBoard's
+        if self._complete is None:
+            return "no iteration was complete, so there is nothing to save"
+        path = self.log_dir / checkpoint_name(self._complete["iteration"])
+        try:
+            if not path.exists():
+                save_checkpoint(self._complete, path)
+        except UserError as error:
+            return str(error)
+        return f"saved {path}"
+
     def _save_numbered(self) -> Path | None:
         """Save the run's checkpoint of this iteration and delete those that need not be kept."""
         if self.log_dir is None:
             return None
         path = self.log_dir / checkpoint_name(self.iteration)
         self.save(str(path))
-        prune_checkpoints(self.log_dir, self.config.runner.keep_checkpoints)
+        if here().rank == 0:
+            prune_checkpoints(self.log_dir, self.config.runner.keep_checkpoints)
         return path
+
+    def _content(self, states: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+        """Return what a checkpoint holds: what all ranks have in common, and the ``states`` of each."""
+        return {
+            "iteration": self.iteration,
+            "config": asdict(self.config),
+            "infos": None,
+            "ppo": self.alg.save(),
+            "dagger": self.dagger.state_dict() if self.dagger else None,
+            "ranks": list(states),
+        }
+
+    def _own_state(self) -> dict[str, Any]:
+        """Return what only this rank has: its environments and random generators."""
+        device = torch.device(self.device)
+        return {
+            "lanes": {"teacher": self.env.snapshot(), "student": self.student_lane},  # type: ignore[attr-defined]
+            "student_memory": self.dagger.memory if self.dagger else None,
+            "statistics": {lane: statistics.state_dict() for lane, statistics in self.statistics.items()},
+            "random": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            },
+        }
 
     def _load_networks(self, content: dict[str, Any]) -> None:
         self.alg.load(content["ppo"], load_cfg=None, strict=True)
@@ -307,14 +427,17 @@ class ParkourRunner(OnPolicyRunner):
             self.dagger.load_state_dict(content["dagger"])
         self.iteration = self.current_learning_iteration = content["iteration"]
 
-    def _load_training(self, content: dict[str, Any]) -> None:
-        trained = len(content["statistics"]["teacher"]["finished"])
-        if trained != self.env.num_envs:
-            raise ValueError(f"it has num_envs={trained}, this run {self.env.num_envs}")
+    def _load_own_state(self, state: dict[str, Any]) -> None:
+        trained = len(state["statistics"]["teacher"]["finished"]) * here().size
+        if trained != self.env.num_envs * here().size:
+            raise ValueError(f"it has num_envs={trained}, this run {self.env.num_envs * here().size}")
         for lane, statistics in self.statistics.items():
-            statistics.load_state_dict(content["statistics"][lane])
-        self.student_lane = content["lanes"]["student"]
-        self.env.restore(content["lanes"]["teacher"])  # type: ignore[attr-defined]
-        torch.set_rng_state(content["random"]["cpu"])
-        if torch.cuda.is_available() and content["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(content["random"]["cuda"])
+            statistics.load_state_dict(state["statistics"][lane])
+        self.student_lane = state["lanes"]["student"]
+        self.env.restore(state["lanes"]["teacher"])  # type: ignore[attr-defined]
+        if self.dagger is not None:
+            self.dagger.memory = state["student_memory"]
+        torch.set_rng_state(state["random"]["cpu"])
+        if torch.device(self.device).type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"], torch.device(self.device))
+        self._begun = True

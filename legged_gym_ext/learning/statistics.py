@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 MEASURES = ("return", "episode_length", "success_rate", "progress")
+
+COUNTS = "Health/"
+"""Beginning of the names under which an environment logs how many there are of something, rather than a mean."""
 
 
 class EpisodeStatistics:
@@ -43,17 +48,18 @@ class EpisodeStatistics:
         self.running = torch.where(done, 0.0, self.running)
         self.level = extras["terrain_level"].to(self.running)
         for key, value in extras.get("log", {}).items():
-            total, count = self._log.get(key, (0.0, 0))
-            self._log[key] = (total + torch.as_tensor(value, device=self.running.device).float().mean(), count + 1)
+            total, count = self._log.get(key, (torch.zeros_like(self.level[0]), 0))
+            mean = value.to(self.running).mean() if isinstance(value, Tensor) else value
+            self._log[key] = (total + mean, count + 1)
+
+    def totals(self) -> list[float]:
+        """Return what :func:`summarize` wants: environments, finished ones, sums of levels and of the measures."""
+        sums = torch.where(self.finished, self.last, 0.0).sum(dim=1)
+        return [len(self.level), *torch.stack([self.finished.sum(), self.level.sum(), *sums]).tolist()]
 
     def summary(self) -> dict[str, float]:
         """Return the means by name; those of episodes only once one is finished."""
-        result = {"terrain_level": self.level.mean().item()}
-        finished = self.finished.sum()
-        if finished > 0:
-            means = torch.where(self.finished, self.last, 0.0).sum(dim=1) / finished
-            result |= dict(zip(MEASURES, means.tolist(), strict=True))
-        return result
+        return summarize([self.totals()])
 
     def pop_log(self) -> dict[str, float]:
         """Return the means of the environment's own log since the last call, by name."""
@@ -70,3 +76,17 @@ class EpisodeStatistics:
         """Go on from what :meth:`state_dict` returned."""
         for name, value in state.items():
             setattr(self, name, value.to(self.running.device, copy=True))
+
+
+def summarize(totals: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Return the means over all ranks by name; those of episodes only once one is finished."""
+    envs, finished, levels, *sums = (sum(column) for column in zip(*totals, strict=True))
+    result = {"terrain_level": levels / envs}
+    if finished > 0:
+        result |= {name: value / finished for name, value in zip(MEASURES, sums, strict=True)}
+    return result
+
+
+def merge_logs(logs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return one log from all ranks': means of means, sums of counts."""
+    return {name: sum(log[name] for log in logs) / (1 if name.startswith(COUNTS) else len(logs)) for name in logs[0]}

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from legged_gym_ext.host_number import HostNumber
+
 
 class DepthEncoder(nn.Module):
     """Turns depth images and proprioception into a latent vector that remembers what has left the image.
@@ -70,7 +72,12 @@ class DepthEncoder(nn.Module):
         return latent.squeeze(0)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return the CNN's features (batch, latent_dim) of images (batch, rows, columns) or (batch, rows * columns)."""
+        """Return the CNN's features (batch, latent_dim) of images (batch, rows, columns) or (batch, rows * columns).
+
+        Images may be of any precision: autocast converts them, or else they are converted to the weights' own.
+        """
+        if not torch.is_autocast_enabled(images.device.type):
+            images = images.to(next(self.cnn.parameters()).dtype)
         return self.cnn(images.reshape(-1, 1, *self.image_shape))
 
     def forward_sequence(
@@ -127,8 +134,8 @@ class DepthEncoder(nn.Module):
         """Return the features of the images (batch, latent_dim), computing those of new ones only."""
         if self.image_feature is None or new_frame is None:
             self.image_feature = self.encode_image(images)
-        elif new_frame.any():
-            feature = self.image_feature.clone()
-            feature[new_frame] = self.encode_image(images[new_frame]).to(feature.dtype)
-            self.image_feature = feature
+        elif count := HostNumber(new_frame.sum()).get():
+            rows = torch.argsort(new_frame, descending=True, stable=True)[:count]
+            feature = self.encode_image(images.index_select(0, rows))
+            self.image_feature = self.image_feature.index_copy(0, rows, feature.to(self.image_feature.dtype))
         return self.image_feature

@@ -11,7 +11,7 @@ import torch
 
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
-from legged_gym_ext.rotations import matrix_from_quat
+from legged_gym_ext.rotations import matrix_from_quat, quat_rotate_inverse
 from legged_gym_ext.simulators.mujoco_model import make_spec
 from legged_gym_ext.terrain.boxes import CENTER, HALF, MAX_BOXES, QUAT
 
@@ -73,7 +73,7 @@ def look_at(env: ParkourEnv, index: int) -> Moment:
         kind=env.library.kinds[int(state.terrain_kind[index])],
         level=int(state.terrain_level[index]),
         time=int(state.episode_length[index]) * env.dt,
-        speed=float(env.base_lin_vel[index, 0]),
+        speed=float(quat_rotate_inverse(sim.root_quat[index], sim.root_lin_vel[index])[0]),
     )
 
 

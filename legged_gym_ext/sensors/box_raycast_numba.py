@@ -18,6 +18,18 @@ from numba import njit, prange
 from numba.core import config
 from torch import Tensor
 
+from legged_gym_ext.sensors.box_raycast import (
+    BYTES_DEVIATION,
+    BYTES_MEAN,
+    FACES,
+    HASH_FACTORS,
+    HUGE,
+    MAX_ENTRIES,
+    NEAREST,
+    PIXEL_STEP,
+    TINY,
+)
+
 # OpenMP, numba's usual choice, keeps its threads spinning for a while after each call, which slows the physics down.
 # This one sleeps. It must be called from one thread at a time.
 if config.THREADING_LAYER == "default":  # pyright: ignore[reportAttributeAccessIssue]
@@ -25,11 +37,6 @@ if config.THREADING_LAYER == "default":  # pyright: ignore[reportAttributeAccess
 
 # No NaN is ever made here; with that promise minimum and maximum are single vector instructions.
 FAST_MATH = {"nnan", "nsz", "contract", "arcp"}
-FACES = 6
-MAX_ENTRIES = 3  # faces of a box that can look at a point; from outside at least one does, which leaves five exits
-NEAREST = 0.01  # of the near depth: what is nearer still is cut off before projecting, which divides by depth
-TINY = 1e-9  # m: a point nearer to a face's plane than this is in it
-HUGE = np.float32(1e9)
 
 
 @njit(cache=True, error_model="numpy")
@@ -155,7 +162,7 @@ def _rasterize(faces, row_start, row_end, column_start, column_end, columns, inv
 @njit(cache=True, error_model="numpy", fastmath=FAST_MATH)
 def _draw(boxes, position, rotation, rows, columns, focal, near, far, image):
     """Write one environment's depths into ``image``, which holds inverse depths until the end."""
-    image[:] = np.float32(1.0 / far)
+    image[:] = 0.0
     axes, offset = np.empty((3, 3)), np.empty(3)
     faces = np.empty((MAX_ENTRIES + FACES, 3), np.float32)
     for k in range(boxes.shape[0]):
@@ -166,10 +173,9 @@ def _draw(boxes, position, rotation, rows, columns, focal, near, far, image):
                 if _faces(boxes[k], axes, offset, rows, columns, focal, faces):
                     _rasterize(faces, top, bottom, left, right, columns, image)
                 else:
-                    image[:] = HUGE
-    nearest = np.float32(1.0 / near)
+                    image[:] = np.float32(HUGE)
     for i in range(image.size):
-        image[i] = np.float32(1.0) / min(image[i], nearest)
+        image[i] = min(max(np.float32(1.0) / image[i], np.float32(near)), np.float32(far))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -180,12 +186,93 @@ def _render_depth(boxes, position, rotation, rows, columns, focal, near, far, ma
 
 
 @njit(cache=True, error_model="numpy")
+def _capsule_rectangle(start, end, radius, rows, columns, focal, near):
+    """First and last + 1 row and column that a capsule in the camera frame can cover: those of a box about it."""
+    square = along = outside = 0.0
+    for i in range(3):
+        square += (end[i] - start[i]) ** 2
+        along -= start[i] * (end[i] - start[i])
+    along = min(max(along / max(square, TINY), 0.0), 1.0)
+    for i in range(3):
+        outside += (start[i] + along * (end[i] - start[i])) ** 2
+    if outside <= radius * radius:
+        return 0, 0, 0, 0  # the camera is inside
+    shallowest, deepest = min(start[2], end[2]) - radius, max(start[2], end[2]) + radius
+    if deepest <= near:
+        return 0, 0, 0, 0
+    if shallowest <= near:
+        return 0, rows, 0, columns
+    first, last = (columns, rows), (0, 0)
+    for depth in (shallowest, deepest):
+        a = 0.5 * (columns - 1) + focal * (min(start[0], end[0]) - radius) / depth
+        b = 0.5 * (columns - 1) + focal * (max(start[0], end[0]) + radius) / depth
+        c = 0.5 * (rows - 1) + focal * (min(start[1], end[1]) - radius) / depth
+        d = 0.5 * (rows - 1) + focal * (max(start[1], end[1]) + radius) / depth
+        first = min(first[0], math.floor(a)), min(first[1], math.floor(c))
+        last = max(last[0], math.ceil(b) + 1), max(last[1], math.ceil(d) + 1)
+    return max(first[1], 0), min(last[1], rows), max(first[0], 0), min(last[0], columns)
+
+
+@njit(cache=True, error_model="numpy")
+def _enter_sphere(x, y, z, radius, dx, dy):
+    """Depth at which the ray (dx, dy, 1) enters a sphere; HUGE if it misses it."""
+    length, along = dx * dx + dy * dy + 1.0, x * dx + y * dy + z
+    root = along * along - length * (x * x + y * y + z * z - radius * radius)
+    depth = (along - math.sqrt(max(root, 0.0))) / length
+    return depth if root >= 0.0 and depth > 0.0 else HUGE
+
+
+@njit(cache=True, error_model="numpy")
+def _enter_capsule(a, b, radius, dx, dy):
+    """Depth at which the ray (dx, dy, 1) enters a capsule: one of its two ends, or the cylinder between them."""
+    depth = min(_enter_sphere(a[0], a[1], a[2], radius, dx, dy), _enter_sphere(b[0], b[1], b[2], radius, dx, dy))
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    square = ux * ux + uy * uy + uz * uz
+    if square > 0.0:
+        # What of the ray and of the way to the axis is across the axis decides where the ray enters the cylinder.
+        ray_along, way_along = (dx * ux + dy * uy + uz) / square, (a[0] * ux + a[1] * uy + a[2] * uz) / square
+        rx, ry, rz = dx - ray_along * ux, dy - ray_along * uy, 1.0 - ray_along * uz
+        wx, wy, wz = a[0] - way_along * ux, a[1] - way_along * uy, a[2] - way_along * uz
+        length, along = rx * rx + ry * ry + rz * rz, rx * wx + ry * wy + rz * wz
+        root = along * along - length * (wx * wx + wy * wy + wz * wz - radius * radius)
+        if length > TINY and root >= 0.0:
+            enter = (along - math.sqrt(root)) / length
+            if enter > 0.0 and 0.0 <= enter * ray_along - way_along <= 1.0:
+                depth = min(depth, enter)
+    return depth
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _add_capsules(capsules, position, rotation, rows, columns, focal, near, far, mask, out):
+    for n in prange(capsules.shape[0]):
+        if mask[n]:
+            ends = np.empty((2, 3))
+            for k in range(capsules.shape[1]):
+                for end in range(2):
+                    for j in range(3):
+                        ends[end, j] = 0.0
+                        for i in range(3):
+                            way = float(capsules[n, k, 3 * end + i]) - float(position[n, i])
+                            ends[end, j] += way * float(rotation[n, i, j])
+                radius = float(capsules[n, k, 6])
+                top, bottom, left, right = _capsule_rectangle(
+                    ends[0], ends[1], radius, rows, columns, focal, NEAREST * near
+                )
+                for row in range(top, bottom):
+                    dy = (row - 0.5 * (rows - 1)) / focal
+                    for column in range(left, right):
+                        depth = _enter_capsule(ends[0], ends[1], radius, (column - 0.5 * (columns - 1)) / focal, dy)
+                        if depth < out[n, row * columns + column]:
+                            out[n, row * columns + column] = max(depth, near)
+
+
+@njit(cache=True, error_model="numpy")
 def _hash(x):
-    """Mix 32 bits: the function lowbias32 of C. Wellons' hash-prospector (public domain)."""
+    """Mix 32 bits."""
     x = np.uint32(x ^ (x >> np.uint32(16)))
-    x = np.uint32(x * np.uint32(0x7FEB352D))
+    x = np.uint32(x * np.uint32(HASH_FACTORS[0]))
     x = np.uint32(x ^ (x >> np.uint32(15)))
-    x = np.uint32(x * np.uint32(0x846CA68B))
+    x = np.uint32(x * np.uint32(HASH_FACTORS[1]))
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 
@@ -194,19 +281,19 @@ def _deliver_depth(seeds, noise, dropout, near, far, mask, images):
     byte = np.uint32(255)
     limit = np.float32(far)
     scale, shift = np.float32(1.0 / (far - near)), np.float32(-near / (far - near) - 0.5)
-    deviation = np.float32(noise / math.sqrt(4 * (256**2 - 1) / 12))  # four bytes sum to a mean of 4 * 127.5
+    deviation = np.float32(noise / BYTES_DEVIATION)
     drop_below = np.uint32(min(dropout * 2.0**32, 2.0**32 - 1.0))
     for n in prange(images.shape[0]):
         if mask[n]:
             image, seed = images[n], np.uint32(seeds[n])
             for i in range(image.size):
-                bits = _hash(np.uint32(seed + np.uint32(i) * np.uint32(0x9E3779B9)))
+                bits = _hash(np.uint32(seed + np.uint32(i) * np.uint32(PIXEL_STEP)))
                 total = (bits & byte) + (bits >> 8 & byte) + (bits >> 16 & byte) + (bits >> 24)
                 depth = image[i]
-                noisy = depth + deviation * (np.float32(total) - np.float32(510.0)) * depth * depth
+                noisy = depth + deviation * (np.float32(total) - np.float32(BYTES_MEAN)) * depth * depth
                 lost = depth >= limit or _hash(np.uint32(bits + np.uint32(1))) < drop_below
-                noisy = limit if lost else min(max(noisy, np.float32(near)), limit)
-                image[i] = noisy * scale + shift
+                delivered = min(max(noisy, np.float32(near)), limit) * scale + shift
+                image[i] = np.float32(0.5) if lost else delivered
 
 
 @njit(cache=True, error_model="numpy")
@@ -250,14 +337,23 @@ def _highest(boxes, x, y, missing, out):
             extent_y = abs(axes[1][0]) * box[7] + abs(axes[1][1]) * box[8] + abs(axes[1][2]) * box[9]
             if abs(middle_x - box[0]) <= reach_x + extent_x and abs(middle_y - box[1]) <= reach_y + extent_y:
                 up = _into(axes, 0.0, 0.0, 1.0)
+                level = up[0] == 0.0 and up[1] == 0.0  # most boxes: their top is as high everywhere
+                top = float(box[2]) + float(box[9])
                 for p in range(out.size):
                     dx, dy = float(x[p]) - box[0], float(y[p]) - box[1]
-                    if abs(dx) <= extent_x and abs(dy) <= extent_y:
+                    if abs(dx) > extent_x or abs(dy) > extent_y:
+                        continue
+                    if level:
+                        local_x = axes[0][0] * dx + axes[1][0] * dy
+                        local_y = axes[0][1] * dx + axes[1][1] * dy
+                        hit, height = abs(local_x) <= box[7] and abs(local_y) <= box[8], top
+                    else:
                         # The line starts at z = 0: its parameter is the height.
-                        enter, leave = _span(_into(axes, dx, dy, -float(box[2])), up, box)
-                        if enter <= leave and (leave > out[p] or not found[p]):
-                            out[p] = leave
-                            found[p] = True
+                        enter, height = _span(_into(axes, dx, dy, -float(box[2])), up, box)
+                        hit = enter <= height
+                    if hit and (height > out[p] or not found[p]):
+                        out[p] = height
+                        found[p] = True
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -286,11 +382,30 @@ def render_depth(
     _render_depth(*arrays, *resolution, focal, near, far, _array(mask), out.numpy())
 
 
+def add_capsules(
+    capsules: Tensor,
+    position: Tensor,
+    rotation: Tensor,
+    resolution: tuple[int, int],
+    focal: float,
+    near: float,
+    far: float,
+    mask: Tensor,
+    out: Tensor,
+) -> None:
+    """Draw the capsules of box_raycast.render_depth in front of what is in the images."""
+    arrays = _array(capsules), _array(position), _array(rotation)
+    _add_capsules(*arrays, *resolution, focal, near, far, _array(mask), out.numpy())
+
+
 def deliver_depth(
-    seeds: Tensor, noise: float, dropout: float, near: float, far: float, mask: Tensor, images: Tensor
+    seeds: Tensor, noise: float, dropout: float, near: float, far: float, mask: Tensor, depths: Tensor, out: Tensor
 ) -> None:
     """See box_raycast.deliver_depth."""
-    _deliver_depth(_array(seeds), noise, dropout, near, far, _array(mask), images.numpy())
+    _deliver_depth(_array(seeds), noise, dropout, near, far, _array(mask), depths.numpy())
+    if out.data_ptr() != depths.data_ptr():
+        rows = mask.nonzero().flatten()
+        out.index_copy_(0, rows, depths.index_select(0, rows).to(out.dtype))
 
 
 def heights(boxes: Tensor, points: Tensor, missing: float, out: Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from legged_gym_ext.config import CameraConfig
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler, quat_multiply, quat_rotate
-from legged_gym_ext.sensors.box_raycast import deliver_depth, render_depth
+from legged_gym_ext.sensors.box_raycast import deliver_depth, render_depth, warm_up
 
 MAX_SEED = 2**31 - 1
 
@@ -20,7 +20,10 @@ class CameraState:
     """All that changes in a camera, so that whoever owns the state can save and restore it."""
 
     frames: Tensor
-    """Delivered images, newest first, (latency + 1, num_envs, rows * columns), -0.5 (near) to 0.5 (far)."""
+    """Delivered images, newest first, (latency + 1, num_envs, rows * columns), of the configured precision.
+
+    From -0.5 (near) to 0.5 (far).
+    """
     mount_pos: Tensor
     """Position of the camera in the base frame, (num_envs, 3), m."""
     mount_quat: Tensor
@@ -33,7 +36,10 @@ class CameraState:
 
 
 class DepthCamera:
-    """The cameras of all robots. Holds constants only: what changes is in the ``CameraState`` that it is given."""
+    """The cameras of all robots.
+
+    Holds constants and work space only: what changes is in the ``CameraState`` that it is given.
+    """
 
     def __init__(self, config: CameraConfig, num_envs: int, device: torch.device | str) -> None:
         """Compute the optics: square pixels, the optical axis through the middle. config_checks.py has the limits."""
@@ -43,10 +49,16 @@ class DepthCamera:
         self.resolution = (config.resolution[0], config.resolution[1])
         self.focal = 0.5 * self.resolution[1] / math.tan(math.radians(config.horizontal_fov_degrees) / 2)
         """Focal length, pixels."""
+        warm_up(self.device)
         zero = torch.zeros((), device=self.device)
         pitch = torch.tensor(math.radians(config.pitch_degrees), device=self.device)
         self._mount_pos = torch.tensor(config.position, device=self.device, dtype=torch.float32)
         self._mount_quat = quat_from_euler(zero, pitch, zero)
+        self.dtype: torch.dtype = getattr(torch, config.precision)
+        """Of the images."""
+        self._depths: Tensor | None = None  # where images of a lower precision are drawn, (num_envs, num_pixels)
+        if self.dtype != torch.float32:
+            self._depths = torch.empty(num_envs, self.num_pixels, device=self.device)
 
     @property
     def num_pixels(self) -> int:
@@ -55,8 +67,9 @@ class DepthCamera:
 
     def initial_state(self) -> CameraState:
         """Return the state of cameras that are mounted as configured and have seen nothing."""
+        shape = (self.config.latency + 1, self.num_envs, self.num_pixels)
         return CameraState(
-            frames=torch.full((self.config.latency + 1, self.num_envs, self.num_pixels), 0.5, device=self.device),
+            frames=torch.full(shape, 0.5, dtype=self.dtype, device=self.device),
             mount_pos=self._mount_pos.expand(self.num_envs, 3).clone(),
             mount_quat=self._mount_quat.expand(self.num_envs, 4).clone(),
         )
@@ -89,11 +102,13 @@ class DepthCamera:
         root_quat: Tensor,
         boxes: Tensor,
         generator: torch.Generator,
+        legs: Tensor | None = None,
     ) -> None:
         """Take a frame in the environments that are ``due`` or were ``reset``, both (num_envs,) bool.
 
-        After a reset the whole latency buffer holds the new frame. Poses (num_envs, 3) and (num_envs, 4) of the base
-        and ``boxes`` (num_envs, K, BOX_DIM) are in the tile frame.
+        After a reset the whole latency buffer holds the new frame. Poses (num_envs, 3) and (num_envs, 4) of the base,
+        ``boxes`` (num_envs, K, BOX_DIM) and ``legs`` (num_envs, C, CAPSULE_DIM) are in the tile frame; without legs,
+        the camera does not see them.
         """
         config, frames = self.config, state.frames
         taken = due | reset
@@ -101,9 +116,12 @@ class DepthCamera:
             frames[slot] = torch.where(taken[:, None], frames[slot - 1], frames[slot])
 
         position, rotation = self.pose(state, root_pos, root_quat)
-        render_depth(boxes, position, rotation, self.resolution, self.focal, config.near, config.far, taken, frames[0])
+        depths = frames[0] if self._depths is None else self._depths
+        optics = (self.resolution, self.focal, config.near, config.far)
+        render_depth(boxes, position, rotation, *optics, taken, depths, legs)
         seeds = torch.randint(MAX_SEED, (self.num_envs,), generator=generator, device=self.device, dtype=torch.int32)
-        deliver_depth(seeds, config.depth_noise, config.dropout, config.near, config.far, taken, frames[0])
+        noise = (seeds, config.depth_noise, config.dropout)
+        deliver_depth(*noise, config.near, config.far, taken, depths, frames[0])
 
         for slot in range(1, config.latency + 1):
             frames[slot] = torch.where(reset[:, None], frames[0], frames[slot])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from legged_gym_ext.config import HeightScanConfig
 from legged_gym_ext.rotations import yaw_of
-from legged_gym_ext.sensors.box_raycast import heights
+from legged_gym_ext.sensors.box_raycast import heights, warm_up
 
 
 def ground_height(boxes: Tensor, points: Tensor, missing: float = -math.inf) -> Tensor:
@@ -28,12 +28,18 @@ class HeightScan:
 
     def __init__(self, config: HeightScanConfig, base_height: float, device: torch.device | str) -> None:
         """Lay out the grid: all y of the first x, then of the next. ``base_height`` is the base's nominal one, m."""
+        warm_up(torch.device(device))
         self.base_height = base_height
         self.clip = config.clip
         x = torch.linspace(config.x[0], config.x[1], config.shape[0], device=device)
         y = torch.linspace(config.y[0], config.y[1], config.shape[1], device=device)
         self.grid = torch.cartesian_prod(x, y)
         """Points about the base, (P, 2), x forward and y to the left, m."""
+        # Where the grid is, as a linear function of the base's x and y and its heading's cosine and sine, (4, P x 2).
+        x, y = self.grid.unbind(dim=1)
+        one, none = torch.ones_like(x), torch.zeros_like(x)
+        columns_of_x, columns_of_y = torch.stack([one, none, x, -y]), torch.stack([none, one, y, x])
+        self._of_pose = torch.stack([columns_of_x, columns_of_y], dim=-1).flatten(1)
 
     @property
     def num_points(self) -> int:
@@ -43,9 +49,8 @@ class HeightScan:
     def points(self, root_pos: Tensor, root_quat: Tensor) -> Tensor:
         """Return where the grid is, (num_envs, P, 2), for bases at (num_envs, 3), (num_envs, 4), in the tile frame."""
         yaw = yaw_of(root_quat)
-        cosine, sine = torch.cos(yaw), torch.sin(yaw)
-        turn = torch.stack([cosine, sine, -sine, cosine], dim=-1).view(-1, 2, 2)
-        return torch.baddbmm(root_pos[:, None, :2], self.grid.expand(len(yaw), -1, -1), turn)
+        pose = torch.stack([root_pos[:, 0], root_pos[:, 1], torch.cos(yaw), torch.sin(yaw)], dim=1)
+        return (pose @ self._of_pose).view(len(pose), -1, 2)
 
     def scan(self, boxes: Tensor, root_pos: Tensor, root_quat: Tensor) -> Tensor:
         """Return how far the terrain is below where a base at its nominal height would have it, (num_envs, P), m.

@@ -80,7 +80,10 @@ class SimulatorState:
 
 @dataclass
 class DomainParameters:
-    """Physical parameters of each environment that domain randomization may change."""
+    """Physical parameters of each environment that domain randomization may change.
+
+    ``of`` makes them views of one tensor, so that all can be drawn, mixed and assigned at once.
+    """
 
     friction: Tensor
     """Sliding friction of the ground under the robot, (num_envs,)."""
@@ -96,20 +99,28 @@ class DomainParameters:
     """Factor on each joint's derivative gain, (num_envs, 10)."""
 
     @staticmethod
+    def of(columns: Tensor) -> DomainParameters:
+        """Return the parameters that ``columns`` (num_envs, sum of ``DOMAIN_WIDTHS``) holds, as views of it."""
+        friction, added_mass, mass_offset, *joints = columns.split(list(DOMAIN_WIDTHS.values()), dim=1)
+        return DomainParameters(friction[:, 0], added_mass[:, 0], mass_offset, *joints)
+
+    @staticmethod
     def nominal(num_envs: int, device: torch.device | str, friction: float = 1.0) -> DomainParameters:
         """Return parameters that change nothing, on ground of the given ``friction``."""
-        return DomainParameters(
-            friction=torch.full((num_envs,), friction, device=device),
-            added_mass=torch.zeros(num_envs, device=device),
-            mass_offset=torch.zeros(num_envs, 3, device=device),
-            motor_strength=torch.ones(num_envs, NUM_JOINTS, device=device),
-            stiffness=torch.ones(num_envs, NUM_JOINTS, device=device),
-            damping=torch.ones(num_envs, NUM_JOINTS, device=device),
-        )
+        values = {"friction": friction, "added_mass": 0.0, "mass_offset": 0.0}
+        row = [values.get(name, 1.0) for name, width in DOMAIN_WIDTHS.items() for _ in range(width)]
+        return DomainParameters.of(torch.tensor(row, device=device).repeat(num_envs, 1))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name (not copies)."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+DOMAIN_WIDTHS = {
+    **{"friction": 1, "added_mass": 1, "mass_offset": 3},
+    **{"motor_strength": NUM_JOINTS, "stiffness": NUM_JOINTS, "damping": NUM_JOINTS},
+}
+"""Numbers that each of the ``DomainParameters`` has for an environment, in the order of ``DomainParameters.of``."""
 
 
 class Simulator(Protocol):

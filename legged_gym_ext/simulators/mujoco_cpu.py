@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 
 import mujoco
 import numpy as np
@@ -52,13 +53,19 @@ class MujocoCpuSimulator:
         self._sensors = self.batch.bind("sensordata")
         self._model_fields = {name: self.batch.expand(name) for name in _PER_WORLD}
 
-        self.state = SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), self.device)
+        # What is read from the engine: its own memory, and all of it in float32, of which the state is views.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nor is it written
+            self._engine = [torch.from_numpy(array) for array in (self._qpos, self._qvel, self._force, self._sensors)]
+        self._float32 = [torch.zeros_like(tensor, dtype=torch.float32) for tensor in self._engine]
+        self._joint_columns = torch.from_numpy(self.layout.qpos), torch.from_numpy(self.layout.dofs)
+        self.state = self._views(SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), self.device))
         self.boxes = torch.tensor(ABSENT).repeat(num_envs, MAX_BOXES, 1)
         self.parameters = DomainParameters.nominal(num_envs, self.device)
         every = torch.ones(num_envs, dtype=torch.bool)
         self.set_tiles(every, self.boxes.clone())
         self.randomize(every, self.parameters)
-        self._place_at_default(every.numpy())
+        self._place_at_default(np.arange(num_envs))
         self._refresh()
 
     def step(self, joint_targets: Tensor) -> None:
@@ -67,13 +74,16 @@ class MujocoCpuSimulator:
         self.batch.warning[:] = 0
         with contextlib.suppress(SimulationError):  # batch.status tells which worlds it was
             self.batch.step(nstep=self.decimation)
-        broken = (self.batch.warning[:, _BROKEN, 1] > 0).any(axis=1) | (self.batch.status != 0)
-        with np.errstate(invalid="ignore"):
-            broken |= ~(np.abs(self._qvel).max(axis=1) < MAX_SPEED) | ~np.isfinite(self._qpos).all(axis=1)
-        if broken.any():
-            self._place_at_default(broken)
-        self.state.diverged.copy_(torch.from_numpy(broken))
         self._refresh()
+        qpos, qvel, *_ = self._float32
+        sound = (qvel.abs().amax(dim=1) < MAX_SPEED) & qpos.isfinite().all(dim=1)
+        sound &= torch.from_numpy(self.batch.status == 0)
+        if self.batch.warning.any():
+            sound &= torch.from_numpy((self.batch.warning[:, _BROKEN, 1] == 0).all(axis=1))
+        torch.logical_not(sound, out=self.state.diverged)
+        if not sound.all():
+            self._place_at_default(np.flatnonzero(self.state.diverged.numpy()))
+            self._refresh()
 
     def reset(
         self,
@@ -86,20 +96,19 @@ class MujocoCpuSimulator:
         joint_vel: Tensor,
     ) -> None:
         """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
-        ids = mask.numpy()
-        if not ids.any():
+        worlds = np.flatnonzero(mask.numpy())
+        if not worlds.size:
             return
-        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[ids, 0:3] = root_pos.numpy()[ids]
-        self._qpos[ids, 3:7] = root_quat.numpy()[ids]
-        self._qvel[ids, 0:3] = root_lin_vel.numpy()[ids]
-        self._qvel[ids, 3:6] = quat_rotate_inverse(root_quat, root_ang_vel).numpy()[ids]
-        worlds = np.flatnonzero(ids)[:, None]
-        self._qpos[worlds, self.layout.qpos] = joint_pos.numpy()[ids]
-        self._qvel[worlds, self.layout.dofs] = joint_vel.numpy()[ids]
+        self.batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[worlds, 0:3] = root_pos.numpy()[worlds]
+        self._qpos[worlds, 3:7] = root_quat.numpy()[worlds]
+        self._qvel[worlds, 0:3] = root_lin_vel.numpy()[worlds]
+        self._qvel[worlds, 3:6] = quat_rotate_inverse(root_quat, root_ang_vel).numpy()[worlds]
+        self._qpos[worlds[:, None], self.layout.qpos] = joint_pos.numpy()[worlds]
+        self._qvel[worlds[:, None], self.layout.dofs] = joint_vel.numpy()[worlds]
         # The motors hold the pose until the first step, which sets its own targets.
-        self._ctrl[ids] = joint_pos.numpy()[ids]
-        self.batch.forward(ids)
+        self._ctrl[worlds] = joint_pos.numpy()[worlds]
+        self.batch.forward(worlds)
         self.state.diverged &= ~mask
         self._refresh()
 
@@ -107,40 +116,38 @@ class MujocoCpuSimulator:
         """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
         if boxes.shape != (self.num_envs, MAX_BOXES, BOX_DIM):
             raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not {(self.num_envs, MAX_BOXES, BOX_DIM)}")
-        ids, geoms = mask.numpy(), self.layout.boxes
-        self.boxes[mask] = boxes[mask]
-        rows = boxes.numpy()[ids].astype(np.float64)
+        worlds, geoms, fields = np.flatnonzero(mask.numpy()), self.layout.boxes, self._model_fields
+        rows = boxes.numpy()[worlds]
+        self.boxes.numpy()[worlds] = rows
         half = np.maximum(rows[..., HALF], BOX_FLOOR)
-        fields = self._model_fields
-        fields["geom_pos"][ids, geoms] = rows[..., CENTER]
-        fields["geom_quat"][ids, geoms] = rows[..., QUAT]
-        fields["geom_size"][ids, geoms] = half
-        fields["geom_aabb"][ids, geoms, 3:] = half
-        fields["geom_rbound"][ids, geoms] = np.linalg.norm(half, axis=-1)
+        fields["geom_pos"][worlds, geoms] = rows[..., CENTER]
+        fields["geom_quat"][worlds, geoms] = rows[..., QUAT]
+        fields["geom_size"][worlds, geoms] = half
+        fields["geom_aabb"][worlds, geoms, 3:] = half
+        fields["geom_rbound"][worlds, geoms] = np.linalg.norm(half, axis=-1)
 
     def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
         """Give the masked environments the physical ``parameters``."""
-        ids = mask.numpy()
-        if not ids.any():
+        worlds = np.flatnonzero(mask.numpy())
+        if not worlds.size:
             return
+        new = {name: tensor.numpy()[worlds] for name, tensor in parameters.tensors().items()}
         for name, tensor in self.parameters.tensors().items():
-            tensor[mask] = parameters.tensors()[name][mask]
-        new = {name: tensor.numpy()[ids].astype(np.float64) for name, tensor in self.parameters.tensors().items()}
+            tensor.numpy()[worlds] = new[name]
         robot, layout, fields, base = self.robot, self.layout, self._model_fields, self.layout.base_bodies
-        worlds = np.flatnonzero(ids)[:, None]
-        fields["geom_friction"][worlds, layout.robot_geoms, 0] = new["friction"][:, None]
-        fields["body_mass"][ids, base[0]] = self.model.body_mass[base[0]] + new["added_mass"]
+        fields["geom_friction"][worlds[:, None], layout.robot_geoms, 0] = new["friction"][:, None]
+        fields["body_mass"][worlds, base[0]] = self.model.body_mass[base[0]] + new["added_mass"]
         offset = np.einsum("bij,nj->nbi", layout.root_to_base, new["mass_offset"])
-        fields["body_ipos"][worlds, base] = self.model.body_ipos[base] + offset
+        fields["body_ipos"][worlds[:, None], base] = self.model.body_ipos[base] + offset
         stiffness = robot.stiffness * new["stiffness"] * new["motor_strength"]
         damping = robot.damping * new["damping"] * new["motor_strength"]
-        fields["actuator_gainprm"][ids, :, 0] = stiffness
-        fields["actuator_biasprm"][ids, :, 1] = -stiffness
-        fields["actuator_biasprm"][ids, :, 2] = -damping
-        fields["actuator_forcerange"][ids] = self.model.actuator_forcerange * new["motor_strength"][..., None]
-        self.batch.set_const(ids)
+        fields["actuator_gainprm"][worlds, :, 0] = stiffness
+        fields["actuator_biasprm"][worlds, :, 1] = -stiffness
+        fields["actuator_biasprm"][worlds, :, 2] = -damping
+        fields["actuator_forcerange"][worlds] = self.model.actuator_forcerange * new["motor_strength"][..., None]
+        self.batch.set_const(worlds)
         # It marks boxes that happen not to be turned, and MuJoCo would then ignore the quaternions of later tiles.
-        fields["geom_sameframe"][ids, layout.boxes] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE.value
+        fields["geom_sameframe"][worlds, layout.boxes] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE.value
 
     def push(self, mask: Tensor, velocity: Tensor) -> None:
         """Add ``velocity`` (num_envs, 3), m/s in the world frame, to the masked robots' base."""
@@ -162,25 +169,28 @@ class MujocoCpuSimulator:
         for name, tensor in self.state.tensors().items():
             tensor.copy_(snapshot[name])
 
-    def _place_at_default(self, ids: np.ndarray) -> None:
-        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[ids] = self.layout.default_qpos
-        self._ctrl[ids] = self.robot.default_joint_pos
-        self.batch.forward(ids)
+    def _place_at_default(self, worlds: np.ndarray) -> None:
+        self.batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[worlds] = self.layout.default_qpos
+        self._ctrl[worlds] = self.robot.default_joint_pos
+        self.batch.forward(worlds)
 
     def _refresh(self) -> None:
         """Copy what the engine computed into the state's tensors."""
-        state, layout, n = self.state, self.layout, self.num_envs
-        qpos, qvel = torch.from_numpy(self._qpos), torch.from_numpy(self._qvel)
-        sensors = torch.from_numpy(self._sensors.astype(np.float32))
-        state.root_pos.copy_(qpos[:, 0:3])
-        state.root_quat.copy_(qpos[:, 3:7])
-        state.root_lin_vel.copy_(qvel[:, 0:3])
-        state.root_ang_vel.copy_(quat_rotate(qpos[:, 3:7], qvel[:, 3:6]))
-        state.joint_pos.copy_(qpos[:, layout.qpos])
-        state.joint_vel.copy_(qvel[:, layout.dofs])
-        state.joint_torque.copy_(torch.from_numpy(self._force.astype(np.float32)))
-        state.foot_pos.copy_(sensors[:, layout.foot_pos].view(n, -1, 3))
-        state.foot_vel.copy_(sensors[:, layout.foot_vel].view(n, -1, 3))
-        state.foot_force.copy_(sensors[:, layout.foot_force].view(n, -1, 3))
-        state.body_force.copy_(sensors[:, layout.body_force].view(n, -1, 3).norm(dim=-1))
+        for copy, original in zip(self._float32, self._engine, strict=True):
+            copy.copy_(original)
+        (qpos, qvel, _, sensors), state = self._float32, self.state
+        torch.index_select(qpos, 1, self._joint_columns[0], out=state.joint_pos)
+        torch.index_select(qvel, 1, self._joint_columns[1], out=state.joint_vel)
+        state.root_ang_vel.copy_(quat_rotate(state.root_quat, qvel[:, 3:6]))
+        forces = sensors[:, self.layout.body_force].view(self.num_envs, -1, 3)
+        torch.linalg.vector_norm(forces, dim=-1, out=state.body_force)
+
+    def _views(self, state: SimulatorState) -> SimulatorState:
+        """Let those of the state's tensors be views of the engine's values that are the same numbers."""
+        (qpos, qvel, force, sensors), layout = self._float32, self.layout
+        state.root_pos, state.root_quat, state.root_lin_vel = qpos[:, 0:3], qpos[:, 3:7], qvel[:, 0:3]
+        state.joint_torque = force
+        for name in ("foot_pos", "foot_vel", "foot_force"):
+            setattr(state, name, sensors[:, getattr(layout, name)].unflatten(1, (-1, 3)))
+        return state

@@ -1,0 +1,45 @@
+"""What one benchmark is asked to measure: device, engine, number of environments, and how thoroughly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from legged_gym_ext.config import Config
+from legged_gym_ext.config_io import load_config
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+
+TASK = "parkour_depth"
+
+
+@dataclass(frozen=True)
+class Case:
+    """The setting of one benchmark."""
+
+    device: str
+    engine: str
+    num_envs: int
+    quick: bool = False
+    """Repeat little: good for a first look only."""
+    out: str | None = None
+    """Folder for what a benchmark writes besides its figures."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Return the device that everything runs on."""
+        return torch.device(self.device)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Return whether that is a CPU, where the host waits for every piece of work."""
+        return self.torch_device.type == "cpu"
+
+    def config(self, *overrides: str) -> Config:
+        """Return the default task's configuration, on the case's engine and device, with ``overrides``."""
+        setting = (f"sim.engine={self.engine}", f"sim.device={self.device}", f"env.num_envs={self.num_envs}")
+        return load_config(TASK, [*setting, "runner.logger=none", *overrides])
+
+    def make_env(self, config: Config) -> ParkourEnv:
+        """Build the environment of ``config``."""
+        return ParkourEnv(config, self.num_envs, self.torch_device)

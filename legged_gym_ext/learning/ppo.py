@@ -1,0 +1,24 @@
+"""rsl_rl's PPO with advantages that are normalized over the samples of all ranks."""
+
+from __future__ import annotations
+
+from rsl_rl.algorithms import PPO
+from tensordict import TensorDict
+
+from legged_gym_ext.learning.distributed import mean_and_std
+
+
+class ParkourPPO(PPO):
+    """PPO whose update by several ranks is the update by one that has all of their samples.
+
+    rsl_rl averages the gradients and the KL divergence over the ranks, but each rank normalizes its advantages by
+    itself.
+    """
+
+    def compute_returns(self, obs: TensorDict) -> None:
+        """Compute return and advantage targets from the stored transitions and the observations after the last one."""
+        super().compute_returns(obs)
+        if self.is_multi_gpu:
+            advantages = self.storage.returns - self.storage.values
+            mean, std = mean_and_std(advantages)
+            self.storage.advantages = (advantages - mean) / (std + 1e-8)

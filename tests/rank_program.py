@@ -1,0 +1,203 @@
+"""What the tests of several ranks have torchrun run, with a program's name and a folder for its results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from dummy_env import NUM_ACTIONS, DummyEnv, small_config
+from tensordict import TensorDict
+from torch import Tensor
+
+from legged_gym_ext.config import Config
+from legged_gym_ext.learning.checkpoint import load_checkpoint, map_tensors, save_checkpoint
+from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.ranks import here, joined
+from legged_gym_ext.runtime import seed_everything
+
+ENVS = 8
+"""Environments of all ranks."""
+
+
+def training_config() -> Config:
+    config = small_config(precision="float32")
+    config.teacher.normalize_observations = True
+    config.distill.beta = 0.5
+    return config
+
+
+def make(log_dir: Path | None, seed: int = 1) -> ParkourRunner:
+    """Return a runner on this rank's part of the environments."""
+    config = training_config()
+    own = here().config(config, cores=2)
+    seed_everything(here().seed(seed))
+    return ParkourRunner(DummyEnv(own, here().share(ENVS), seed=own.seed), config, log_dir, "cpu")
+
+
+def networks(runner: ParkourRunner) -> dict[str, Any]:
+    """Return copies of all that must be the same on all ranks."""
+    assert runner.dagger is not None
+    content = {
+        "ppo": runner.alg.save(),
+        "dagger": runner.dagger.state_dict(),
+        "learning_rate": runner.alg.learning_rate,
+        "group_rates": [group["lr"] for group in runner.alg.optimizer.param_groups],
+    }
+    return map_tensors(content, Tensor.clone)
+
+
+def train(runner: ParkourRunner, iterations: int) -> list[dict[str, Any]]:
+    """Train and return the networks after every iteration."""
+    seen = []
+    iterate = runner._iterate
+
+    def spy() -> Any:
+        result = iterate()
+        seen.append(networks(runner))
+        return result
+
+    runner._iterate = spy  # type: ignore[method-assign]
+    runner.learn(iterations)
+    return seen
+
+
+# A batch that is the same however it is split ------------------------------------------------------------------------
+
+
+class Split(DummyEnv):
+    """The ``rows`` of an environment whose future does not depend on the actions."""
+
+    def __init__(self, config: Config, rows: slice) -> None:
+        self.whole = DummyEnv(config, ENVS, seed=5)
+        self.cfg, self.rows, self.num_actions, self.device = config, rows, NUM_ACTIONS, "cpu"
+        self.num_envs = len(range(ENVS)[rows])
+        self.max_episode_length = self.whole.max_episode_length
+
+    def get_observations(self) -> TensorDict:
+        return self.whole.get_observations()[self.rows]
+
+    def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict]:
+        target = self.whole.target[self.rows]
+        obs, _, dones, extras = self.whole.step(torch.zeros(ENVS, NUM_ACTIONS))
+        log = extras.pop("log")
+        extras = {name: value[self.rows] for name, value in extras.items()}
+        rewards = -(actions[:, :3] - target).square().mean(dim=1)
+        return obs[self.rows], rewards, dones[self.rows], {**extras, "log": log}
+
+
+def update_on(rows: slice) -> dict[str, Any]:
+    """Return the gradients and networks of one PPO and one DAgger update on those rows of the batch.
+
+    Mini-batches are the same parts of the batch however it is split: spans of steps for PPO, for DAgger the n-th part
+    of each half of the environments.
+    """
+    config = training_config()
+    config.distill.beta = 0.0
+    config.distill.start = 0
+    config.ppo.desired_kl = 1e-3  # so that the learning rate moves
+    seed_everything(3)
+    env = Split(config, rows)
+    runner = ParkourRunner(env, config, None, "cpu")
+    assert runner.dagger is not None
+    # Adam's first step is as large for a gradient that is rounding error as for any other.
+    runner.dagger.optimizer = torch.optim.SGD(
+        [{key: group[key] for key in ("params", "lr")} for group in runner.dagger.optimizer.param_groups]
+    )
+    noise = iter(torch.randn(config.runner.num_steps_per_env, ENVS, NUM_ACTIONS)[:, rows])
+    distribution = runner.teacher.distribution
+    distribution.sample = lambda: distribution.mean + distribution.std * next(noise, 0.0)  # the update samples too
+    storage = runner.alg.storage
+    storage._shuffled = lambda: torch.arange(env.num_envs * config.runner.num_steps_per_env)  # type: ignore
+    runner._copy_networks_from_first()
+    result: dict[str, Any] = {"gradients": [], "advantages": None}
+
+    def watch(optimizer: torch.optim.Optimizer) -> None:
+        """Record the gradients that each step of the optimizer takes."""
+        optimizer.register_step_pre_hook(
+            lambda *_: result["gradients"].append(
+                [p.grad.clone() for group in optimizer.param_groups for p in group["params"]]
+            )
+        )
+
+    watch(runner.alg.optimizer)
+    watch(runner.dagger.optimizer)
+    with torch.no_grad():
+        runner._collect()
+    result["advantages"] = storage.advantages.clone()
+    runner.alg.update()
+    runner.dagger.collect(env, runner.statistics["student"])
+    halves = torch.arange(env.num_envs).view(-1, ENVS // 2)  # one half per rank, both where there is one
+    order = torch.cat([halves[:, : ENVS // 4].flatten(), halves[:, ENVS // 4 :].flatten()])
+    permutation = torch.randperm
+    torch.randperm = lambda *_, **__: order  # type: ignore
+    runner.dagger.update()
+    torch.randperm = permutation
+    return result | networks(runner)
+
+
+# Programs ------------------------------------------------------------------------------------------------------------
+
+
+def together(folder: Path) -> None:
+    """Train in one go and in parts, and do one update on a split batch; write what each rank has in the end."""
+    rank = here().rank
+    whole = make(folder / "whole")
+    start = whole.env.snapshot()  # type: ignore[attr-defined]
+    history = train(whole, 6)
+    make(folder / "parts").learn(3)
+    resumed = make(folder / "parts", seed=99)  # nothing of this process's random state may matter
+    resumed.load(str(folder / "parts" / "model_3.pt"))
+    resumed.learn(3)
+
+    if rank == 0:
+        content = load_checkpoint(folder / "parts" / "model_3.pt")
+        content["ranks"][1] = None
+        save_checkpoint(content, folder / "lacking" / "model_3.pt")
+    lacking = make(None)
+    lacking.load(str(folder / "lacking" / "model_3.pt"))
+    went_on = lacking.student_lane is not None
+    lacking.learn(1)
+
+    rows = slice(rank * ENVS // 2, (rank + 1) * ENVS // 2)
+    result = {"start": start, "history": history, "went_on": went_on, "update": update_on(rows)}
+    torch.save(result, folder / f"rank{rank}.pt")
+
+
+def fail(folder: Path, how: str) -> None:
+    """Train until rank 1 (or 0, as ``how`` says) fails in the third iteration."""
+    runner = make(folder / "run")
+    step, steps = runner.env.step, 0
+    failing = 0 if how == "kill_first" else 1
+
+    def spy(actions: Tensor) -> Any:
+        nonlocal steps
+        steps += 1
+        # Iterations have 6 teacher's steps; distillation of 6 steps follows all but the first.
+        if steps == 6 + 12 + 3:
+            if here().rank == failing:
+                if how == "exception":
+                    raise ValueError("the robot\nfell apart")
+                os.kill(os.getpid(), signal.SIGKILL)
+            if how == "kill":
+                time.sleep(300)  # far from any collective
+        return step(actions)
+
+    runner.env.step = spy  # type: ignore[method-assign]
+    runner.learn(50)
+
+
+def endless(folder: Path) -> None:
+    """Train until a signal comes."""
+    (folder / f"pid{here().rank}").write_text(str(os.getpid()))
+    make(folder / "run").learn(100_000)
+
+
+if __name__ == "__main__":
+    name, folder, *arguments = sys.argv[1:]
+    with joined():
+        {"together": together, "fail": fail, "endless": endless}[name](Path(folder), *arguments)
