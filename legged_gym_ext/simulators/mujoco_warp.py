@@ -66,6 +66,7 @@ class MujocoWarpSimulator:
                 wp.launch(kernels.refresh, num_envs, [self._worlds, self._layout])
         assert capture.graph is not None
         self._graph = capture.graph
+        wp.capture_launch(self._graph)  # what it must allocate is allocated now
         wp.synchronize_device(warp_device)
         every = torch.ones_like(self._mask)
         self.set_tiles(every, self.boxes)
