@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from legged_gym_ext.config import Config
 from legged_gym_ext.config_io import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.runtime import available_cores
 
 TASK = "parkour_depth"
 
@@ -34,6 +36,13 @@ class Case:
     def on_cpu(self) -> bool:
         """Return whether that is a CPU, where the host waits for every piece of work."""
         return self.torch_device.type == "cpu"
+
+    @property
+    def device_name(self) -> str:
+        """Return what the device is called; a CPU by its architecture and the cores that may be used."""
+        if self.on_cpu:
+            return f"{platform.machine()} CPU, {available_cores()} cores"
+        return torch.cuda.get_device_name(self.torch_device)
 
     def config(self, *overrides: str) -> Config:
         """Return the default task's configuration, on the case's engine and device, with ``overrides``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,10 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import ratios
 from benchmarks.worker import OK, Record
+from legged_gym_ext.runtime import available_cores
 
 PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numba", "rsl-rl-lib")
 PANELS = {
@@ -36,11 +34,8 @@ class Report:
 
     @property
     def device_name(self) -> str:
-        """Return what the device is called; a CPU by its architecture and cores."""
-        device = torch.device(self.device)
-        if device.type == "cuda":
-            return torch.cuda.get_device_name(device)
-        return f"{platform.machine()} CPU, {len(os.sched_getaffinity(0))} cores"
+        """Return what the device is called, as far as a benchmark has told."""
+        return next((record.device_name for record in self.records if record.device_name), self.device)
 
     @property
     def figures(self) -> dict[int, dict[str, float]]:
@@ -88,7 +83,7 @@ def machine(device_name: str) -> dict[str, Any]:
             versions[package] = None
     return {
         "device": device_name,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "load_average": os.getloadavg()[0],
         "python": sys.version.split()[0],
         **versions,

@@ -35,6 +35,8 @@ class Record:
     figures: dict[str, float] = field(default_factory=dict)
     wall_seconds: float = 0.0
     """Of the whole process, set-up and compilation included."""
+    device_name: str = ""
+    """Told by the worker: to ask a GPU for its name takes some of its memory."""
 
 
 def measure(name: str, case: Case, limit: float | None = None) -> Record:
@@ -65,7 +67,7 @@ def attempt(name: str, case: Case) -> dict[str, Any]:
     """Return status and figures; whatever goes wrong, the parent goes on with the next size."""
     try:
         with memory.guard(case.num_envs):
-            return {"status": OK, "figures": registry.run(name, case)}
+            return {"status": OK, "figures": registry.run(name, case), "device_name": case.device_name}
     except UserError as error:  # such as too little memory
         return {"status": " ".join(str(error).split())}
     except Exception as error:

@@ -287,10 +287,11 @@ def test_what_goes_wrong_becomes_a_line(error: Exception, status: str, monkeypat
 
 def test_a_size_that_does_not_fit_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
     records = [
-        Record("environment", 256, worker.OK, FIGURES[256]),
+        Record("environment", 256, worker.OK, FIGURES[256], device_name="some GPU"),
         Record("environment", 8192, "out of memory"),
     ]
     report = Report("cpu", "mujoco", ["--quick"], records)
+    assert report.text().splitlines()[0] == "some GPU, engine mujoco"
     assert report.text().splitlines()[-1] == "environment, 8192 environments: out of memory"
     report.write(tmp_path)
     content = json.loads((tmp_path / "results.json").read_text())
