@@ -23,6 +23,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from legged_gym_ext import warp_runtime
 from legged_gym_ext.sensors.box_raycast import (
     BYTES_DEVIATION,
     BYTES_MEAN,
@@ -35,8 +36,7 @@ from legged_gym_ext.sensors.box_raycast import (
     TINY,
 )
 
-wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)  # else it tells each module that it loads
-wp.init()
+warp_runtime.init()
 wp.set_module_options({"enable_backward": False, "default_grid_stride": False})
 
 COLUMN_PIXELS = wp.constant(4)  # of one thread: they share what it reads of a box
@@ -341,16 +341,11 @@ def _work_space(num_envs: int, num_boxes: int, device: torch.device) -> tuple[Te
     return counts, wp.from_torch(rectangles, dtype=wp.vec4), wp.from_torch(faces, dtype=Faces)
 
 
-@functools.cache
-def _stream(device: torch.device, handle: int) -> wp.Stream:
-    return wp.Stream(wp.device_from_torch(device), cuda_stream=handle)
-
-
 def _launch(kernel: Any, shape: tuple[int, ...], *inputs: Any) -> None:
     """Launch on the device of the tensors, on torch's current stream. Tensors go without their Warp wrapping."""
     device = next(value.device for value in inputs if isinstance(value, Tensor))
     arguments = [wp.from_torch(value, return_ctype=True) if isinstance(value, Tensor) else value for value in inputs]
-    stream = _stream(device, torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else None
+    stream = warp_runtime.current_stream(device)
     wp.launch(kernel, shape, arguments, device=wp.device_from_torch(device), stream=stream, record_tape=False)
 
 
