@@ -7,7 +7,7 @@ Quaternions are MuJoCo's (w, x, y, z), also where they are held in Warp's type, 
 
 import warp as wp
 
-wp.set_module_options({"enable_backward": False, "max_unroll": 1})
+wp.set_module_options({"enable_backward": False, "default_grid_stride": False, "max_unroll": 1})
 
 
 @wp.struct

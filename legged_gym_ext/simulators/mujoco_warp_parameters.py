@@ -4,7 +4,7 @@
 
 import warp as wp
 
-wp.set_module_options({"enable_backward": False, "max_unroll": 1})
+wp.set_module_options({"enable_backward": False, "default_grid_stride": False, "max_unroll": 1})
 
 
 @wp.struct
