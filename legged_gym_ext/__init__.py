@@ -6,8 +6,8 @@ import os
 # turn takes them from the others. OpenMP reads this when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Large images are allocated anew each step: with huge pages the kernel has them ready in a fifth of the time. Torch reads
-# this at its first allocation.
+# Large images are allocated anew in each step: with huge pages the kernel has them ready in a fifth of the time. Torch
+# reads this at its first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"

@@ -40,7 +40,9 @@ def resolve_runtime(config: Config) -> Runtime:
     sim_device = _device("sim.device", _default_device(config) if config.sim.device == "auto" else config.sim.device)
     engine = resolve_engine(config.sim.engine, sim_device)
     if engine == "mujoco" and sim_device.type != "cpu":
-        raise UserError(f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'")
+        raise UserError(
+            f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'; --sim=mujoco_warp runs there"
+        )
     rl_device = sim_device if config.runner.device == "auto" else _device("runner.device", config.runner.device)
     num_envs = config.env.num_envs
     if num_envs == "auto":
@@ -111,9 +113,9 @@ def _device(key: str, name: str) -> torch.device:
             raise UserError(f"{key}: of several ranks each has the GPU of its local rank; say cuda, not '{name}'")
         device = torch.device("cuda", here().local_rank)
     if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)  # Warp wants the number
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if device.index >= count:
             present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
             raise UserError(f"{key}: this machine has no '{device}'; it has: {present}")
-        device = torch.device("cuda", device.index or 0)  # Warp wants the number
     return device

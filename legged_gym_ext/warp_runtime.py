@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import torch
 import warp as wp
 
-_SLOW = 5.0
-"""Seconds after which loading kernels counts as compiling them: from the cache it takes about one."""
+_SLOW = 8.0
+"""Seconds after which loading kernels counts as compiling them: from the cache it takes one or two."""
 
-_streams: dict[int, wp.Stream] = {}
+_streams: dict[tuple[torch.device, int], wp.Stream] = {}
 
 
 def init() -> None:
@@ -43,10 +43,10 @@ def current_stream(device: torch.device) -> wp.Stream | None:
     """
     if device.type != "cuda":
         return None
-    handle = torch.cuda.current_stream(device).cuda_stream
-    if handle not in _streams:  # one wrapper for each: the end of a wrapper makes Warp forget the stream
-        _streams[handle] = wp.stream_from_torch(device)
-    return _streams[handle]
+    key = device, torch.cuda.current_stream(device).cuda_stream
+    if key not in _streams:  # one wrapper for each: the end of a wrapper makes Warp forget the stream
+        _streams[key] = wp.stream_from_torch(device)
+    return _streams[key]
 
 
 @contextmanager

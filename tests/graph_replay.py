@@ -66,7 +66,7 @@ _tapes: list[Tape] = []
 
 
 @contextlib.contextmanager
-def fake_capture(graph: FakeGraph) -> Iterator[None]:
+def fake_capture(graph: FakeGraph, capture_error_mode: str) -> Iterator[None]:
     """Stand in for torch.cuda.graph."""
     _tapes.append(graph.tape)
     try:

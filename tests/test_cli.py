@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from legged_gym_ext.config_io import load_config, load_saved_config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.checkpoint import save_checkpoint
 from legged_gym_ext.run_folder import create_run_folder, find_saved
-from legged_gym_ext.runtime import Runtime, available_cores, resolve_runtime, seed_everything
+from legged_gym_ext.runtime import GPU_ENVS, Runtime, available_cores, resolve_runtime, seed_everything
 from legged_gym_ext.tasks import register
 
 
@@ -129,6 +130,8 @@ def test_load_run_and_checkpoint(line: str, load_run: str | None, checkpoint: in
         ("--logger=wandbb", "did you mean 'wandb'?"),
         ("--sim_device=tpu", "sim.device"),
         ("--sim_device=cuda:99", "cuda:99"),
+        ("--sim=mujoco_warp --sim_device=cuda:99", "sim.device: this machine has no 'cuda:99'; it has: cpu"),
+        ("--sim=mujoco_warp --sim_device=cpu --num_envs=100000000", "physics of 100000000 environments needs"),
         ("--rl_device=cuda:99", "runner.device: this machine has no 'cuda:99'; it has: cpu"),
         ("--checkpoint=best --resume", "--checkpoint"),
         ("--checkpoint=3", "--resume"),
@@ -239,13 +242,56 @@ def test_a_loaded_run_has_its_own_configuration_with_the_command_lines_changes(l
 # This machine -------------------------------------------------------------------------------------------------------
 
 
-def test_auto_is_settled_for_this_machine() -> None:
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make the machine one with that many GPUs, to whoever asks torch."""
+
+    def have(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return have
+
+
+def test_auto_without_a_gpu(gpus: Callable[[int], None]) -> None:
+    gpus(0)
     runtime = resolve_runtime(config_of(""))
     assert isinstance(runtime, Runtime)
     assert runtime.engine == "mujoco"
     assert runtime.sim_device == torch.device("cpu")
     assert 1 <= runtime.num_envs <= 128 * available_cores()
     assert resolve_runtime(config_of("--num_envs=3")).num_envs == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "engine", "device", "num_envs"),
+    [
+        ("", "mujoco_warp", "cuda:0", GPU_ENVS),
+        ("--sim_device=cuda:1", "mujoco_warp", "cuda:1", GPU_ENVS),
+        ("--sim_device=cuda", "mujoco_warp", "cuda:0", GPU_ENVS),
+        ("--sim=mujoco_warp --num_envs=5", "mujoco_warp", "cuda:0", 5),
+        ("--sim_device=cpu --num_envs=5", "mujoco", "cpu", 5),
+        ("--sim=mujoco --num_envs=5", "mujoco", "cpu", 5),
+        ("--sim=mujoco_warp --sim_device=cpu --num_envs=5", "mujoco_warp", "cpu", 5),
+    ],
+)
+def test_auto_with_gpus(line: str, engine: str, device: str, num_envs: int, gpus: Callable[[int], None]) -> None:
+    gpus(2)
+    runtime = resolve_runtime(config_of(line))
+    assert (runtime.engine, str(runtime.sim_device), runtime.num_envs) == (engine, device, num_envs)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--sim=mujoco_warp --sim_device=cuda:7", "sim.device: this machine has no 'cuda:7'; it has: cpu, cuda:0"),
+        ("--sim=mujoco --sim_device=cuda:0", "sim.device: the mujoco engine runs on cpu, got 'cuda:0'; --sim=mujoco_"),
+    ],
+)
+def test_devices_that_do_not_do(line: str, message: str, gpus: Callable[[int], None]) -> None:
+    gpus(1)
+    with pytest.raises(UserError, match=re.escape(message)):
+        resolve_runtime(config_of(line))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity on this system")

@@ -179,7 +179,10 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("terrain.gaps.width=[0.1,-0.5]", "terrain.gaps.width[1]: expected a number >= 0, got -0.5"),
         ("terrain.gaps.width=[1]", "terrain.gaps.width: expected two values"),
         ("randomization.friction=[2,1]", "randomization.friction: expected [low, high] with low <= high"),
-        ("sim.engine=mujocco", "unknown sim.engine 'mujocco' (did you mean 'mujoco'?); allowed: auto, mujoco"),
+        (
+            "sim.engine=mujocco",
+            "unknown sim.engine 'mujocco' (did you mean 'mujoco'?); allowed: auto, mujoco, mujoco_warp",
+        ),
         ("teacher.kind=dept", "did you mean 'depth'?"),
         ("student.init_from_teacher=all", "allowed: columns, none, spec"),
         ("distill.loss=l3", "allowed: huber, l1, l2"),

@@ -212,6 +212,25 @@ def test_frame_pool_gives_back_every_image_and_stores_each_once(
         assert torch.equal(pool.index.unique(), torch.arange(stored))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_pool_on_a_gpu_loses_nothing_and_does_not_wait() -> None:
+    steps, envs, pixels = 30, 64, 256
+    generator = torch.Generator("cuda").manual_seed(1)
+    pool = FramePool(steps, envs, pixels, torch.float32, "cuda")
+    for _ in range(2):
+        shown: list[Tensor] = []
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for step in range(steps):
+                new = torch.rand(envs, generator=generator, device="cuda") < 0.3
+                fresh = torch.rand(envs, pixels, generator=generator, device="cuda")
+                shown.append(fresh if step == 0 else torch.where(new[:, None], fresh, shown[-1]))
+                pool.add(step, shown[-1], new)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert torch.equal(pool.images[pool.index], torch.stack(shown))
+
+
 def test_a_pool_that_lags_asks_for_old_numbers_and_needs_little_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     steps, envs, lag = 40, 50, 4
     numbers: list[HostNumber] = []

@@ -38,10 +38,13 @@ def flatten(value: object, path: str = "") -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["parkour_depth", "parkour_scandots"])
-def test_resuming_goes_on_bit_for_bit(task: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "engine"),
+    [("parkour_depth", "mujoco"), ("parkour_scandots", "mujoco"), ("parkour_depth", "mujoco_warp")],
+)
+def test_resuming_goes_on_bit_for_bit(task: str, engine: str, tmp_path: Path) -> None:
     """3 iterations and 3 more after a restart leave the same checkpoint as 6 in one go."""
-    config = load_config(task, TINY)
+    config = load_config(task, [*TINY, f"sim.engine={engine}"])
     seed_everything(config.seed)
     whole = make_runner(config, tmp_path / "whole")
     whole.learn(6)
@@ -56,15 +59,17 @@ def test_resuming_goes_on_bit_for_bit(task: str, tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "parts").glob("*.pt")} == {"model_3.pt", "model_6.pt"}
     contents = [flatten(torch.load(tmp_path / name / "model_6.pt", weights_only=True)) for name in ("whole", "parts")]
     assert contents[0].keys() == contents[1].keys()
-    assert any("student" in key for key in contents[0]) and any("physics" in key for key in contents[0])
+    assert any("student" in key for key in contents[0]) and any("simulator" in key for key in contents[0])
     for key, value in contents[0].items():
         same = torch.equal(value, contents[1][key]) if isinstance(value, torch.Tensor) else value == contents[1][key]
         assert same, key
 
 
 @pytest.mark.slow
-def test_the_newcomers_run_leaves_what_the_readme_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["auto", "mujoco_warp"])
+def test_the_newcomers_run_leaves_what_the_readme_says(engine: str) -> None:
     command = [sys.executable, "train.py", "--task=parkour_depth", "--num_envs=4", "--max_iterations=2", "--seed=1"]
+    command += [f"--sim={engine}", "--sim_device=cpu"]
     extra = ["distill.start=0", "distill.interval=1", "distill.steps_per_env=4", "distill.bptt_steps=4"]
     name = f"_test_{os.getpid()}"
     experiment = ROOT / "logs" / name

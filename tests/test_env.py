@@ -101,8 +101,11 @@ def test_proprioception_is_what_mujoco_says_of_the_same_world() -> None:
         np.testing.assert_allclose(observation["proprio"][index], expected, atol=2e-4)
 
 
-def test_depth_is_what_mujocos_rays_see_of_the_same_world() -> None:
+@pytest.mark.parametrize("see_robot", [False, True])
+def test_depth_is_what_mujocos_rays_see_of_the_same_world(see_robot: bool) -> None:
     config = quiet(small_config())
+    if see_robot:
+        config.camera.see_robot, config.camera.pitch_degrees = True, 85.0
     config.camera.depth_noise = config.camera.dropout = 0.0
     config.camera.position_noise = config.camera.rotation_noise_degrees = 0.0
     env = ParkourEnv(config, N, CPU)
@@ -118,10 +121,12 @@ def test_depth_is_what_mujocos_rays_see_of_the_same_world() -> None:
     steps = (np.arange(rows) + 0.5) / rows * 2 - 1
     vertical, horizontal = np.meshgrid(steps, steps, indexing="ij")
     rays = axis - horizontal[..., None] * tangent * left - vertical[..., None] * tangent * up
-    group = np.array([0, 0, 1, 0, 0, 0], dtype=np.uint8)  # the boxes alone
-    wrong = []
+    group = np.array([see_robot, 0, 1, 0, 0, 0], dtype=np.uint8)  # the legs' collision shapes, and the boxes
+    wrong, legs = [], 0
     for index in range(N):
         model, data = single_world(env, index)
+        base = np.isin(model.geom_bodyid, [model.body(name).id for name in ("pelvis", "torso_link")])
+        model.geom_group[base] = 3
         rotation, position = data.body("pelvis").xmat.reshape(3, 3), data.qpos[:3]
         origin, directions = position + rotation @ camera.position, (rays @ rotation.T).reshape(-1, 3)
         hit, distance = np.zeros(rows * rows, dtype=np.int32), np.zeros(rows * rows)
@@ -129,6 +134,8 @@ def test_depth_is_what_mujocos_rays_see_of_the_same_world() -> None:
         depth = np.where(hit < 0, camera.far, np.clip(distance, camera.near, camera.far))
         seen = (observation["depth"][index].numpy() + 0.5) * (camera.far - camera.near) + camera.near
         wrong.append((np.abs(seen - depth) > 1e-3).mean())
+        legs += ((hit >= 0) & (model.geom_group[hit] == 0)).mean()
+    assert (legs > 0.05 * N) == see_robot
     assert np.mean(wrong) < 0.005, wrong  # pixels on an edge may fall to either side
 
 

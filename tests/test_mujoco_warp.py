@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import copy
 import sys
+import time
+from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
 import torch
+import warp as wp
 from no_sync import NoSync
 from torch import Tensor
 
-from legged_gym_ext import memory
+from legged_gym_ext import memory, warp_runtime
 from legged_gym_ext.config import Config, RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.envs.randomization import UniformColumns, episode_ranges
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.rotations import quat_from_euler
 from legged_gym_ext.sensors.height_scan import ground_height
-from legged_gym_ext.simulators import make_simulator
+from legged_gym_ext.simulators import make_simulator, mujoco_warp_kernels, mujoco_warp_parameters
 from legged_gym_ext.simulators.base import DomainParameters, Simulator
 from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+from legged_gym_ext.simulators.mujoco_warp_model import _bytes, bytes_per_world, capacities
 from legged_gym_ext.terrain.library import build_library
 from legged_gym_ext.terrain.tiles import KINDS
 
@@ -135,7 +139,7 @@ def test_a_reset_gives_what_the_cpu_engine_gives(robot: Robot) -> None:
         pose = place((engine,), robot, hardest_tiles(torch.Generator().manual_seed(0)), torch.Generator())
         for _ in range(8):
             engine.step(pose)
-        motion = 3 * torch.randn(N, NUM_JOINTS, generator=torch.Generator().manual_seed(3))
+        motion = 50 * torch.randn(N, NUM_JOINTS, generator=torch.Generator().manual_seed(3))
         engine.reset(mask, position + torch.tensor([0.0, 0.0, 30.0]), quat, velocity, spin, joints, motion)
     expected, found = (engine.state.tensors() for engine in engines)
     for name in found:
@@ -188,8 +192,6 @@ def test_nothing_is_left_of_what_was_before_a_reset(robot: Robot) -> None:
 
 
 def test_the_captured_step_is_the_physics_step_by_step(robot: Robot) -> None:
-    import warp as wp
-
     generator = torch.Generator().manual_seed(7)
     simulator = make(robot)
     assert isinstance(simulator, MujocoWarpSimulator)
@@ -272,8 +274,6 @@ def test_too_many_environments_for_the_memory_are_one_clear_line(robot: Robot, m
 
 
 def test_memory_estimate_is_what_the_arrays_take(robot: Robot) -> None:
-    from legged_gym_ext.simulators.mujoco_warp_model import _bytes, bytes_per_world, capacities
-
     simulator = make(robot)
     assert isinstance(simulator, MujocoWarpSimulator)
     room = capacities(simulator.model, simulator.layout, SimConfig())
@@ -305,3 +305,25 @@ def test_a_missing_package_is_one_clear_line(robot: Robot, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "mujoco_warp", None)
     with pytest.raises(UserError, match=r"mujoco_warp needs the package 'mujoco_warp', which is not installed"):
         make(robot)
+
+
+def test_a_long_compilation_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(warp_runtime, "_SLOW", 0.05)
+    with warp_runtime.notice_of_compilation("test"):
+        pass
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+    with warp_runtime.notice_of_compilation("test"):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == "compiling test kernels, about a minute the first time\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "darwin", reason="Warp has no CUDA compiler there")
+def test_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path) -> None:
+    warp_runtime.init()
+    for module in (mujoco_warp_kernels, mujoco_warp_parameters):
+        wp.compile_aot_module(module, arch=90, module_dir=tmp_path, use_ptx=True)
+    code = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.ptx"))
+    for kernel in ("settle", "refresh", "place_boxes", "randomize"):
+        assert f".entry {kernel}_" in code

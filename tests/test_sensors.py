@@ -14,12 +14,15 @@ import pytest
 import torch
 from no_sync import NoSync
 
-from legged_gym_ext.config import CameraConfig, HeightScanConfig
+from legged_gym_ext.config import CameraConfig, HeightScanConfig, RobotConfig
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.robot import load_robot, parse_urdf
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler
 from legged_gym_ext.sensors import box_raycast
+from legged_gym_ext.sensors.box_raycast import CAPSULE_DIM
 from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
+from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 ROWS, COLUMNS, FOCAL, NEAR, FAR = 48, 64, 50.0, 0.1, 3.0
@@ -105,7 +108,7 @@ def differs_from_a_neighbour(geom: np.ndarray) -> np.ndarray:
 def render(boxes: torch.Tensor, position: torch.Tensor, rotation: torch.Tensor, **options) -> torch.Tensor:
     mask = options.pop("mask", torch.ones(len(boxes), dtype=torch.bool))
     out = options.pop("out", torch.full((len(boxes), ROWS * COLUMNS), -1.0))
-    box_raycast.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out)
+    box_raycast.render_depth(boxes, position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, out, **options)
     return out
 
 
@@ -217,8 +220,15 @@ def test_no_return_is_exactly_far_whatever_the_noise(kernels, far):
 
 def test_a_pose_that_is_not_a_number_draws_nothing():
     boxes = random_tiles(np.random.default_rng(3), 1)
-    image = render(boxes, torch.full((1, 3), math.nan), torch.full((1, 3, 3), math.nan))
+    nan = torch.full((1, 4, 9), math.nan)
+    image = render(boxes, nan[:, 0, :3], nan.view(1, 6, 6)[:, :3, :3], capsules=nan[..., :CAPSULE_DIM])
     torch.testing.assert_close(image, torch.full_like(image, FAR))
+
+
+def test_the_device_decides_which_kernels_draw(monkeypatch):
+    monkeypatch.undo()
+    for device, name in (("cpu", "numba"), ("cuda:0", "warp")):
+        assert box_raycast._kernels(torch.device(device)).__name__.endswith(f"box_raycast_{name}")
 
 
 def test_a_device_without_kernels_is_refused_in_one_line(monkeypatch):
@@ -490,6 +500,40 @@ def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precisio
     assert heights.std() > 0.1
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_gpu_draws_what_the_cpu_draws_also_from_a_graph_and_without_a_wait(precision):
+    num, config = 40, replace(CLEAN, precision=precision)
+    tiles = random_tiles(np.random.default_rng(12), num)
+    images, scans = [], []
+    for device in ("cpu", "cuda"):
+        camera, scan = DepthCamera(config, num, device), HeightScan(HeightScanConfig(), 0.9, device)
+        state, generator, boxes = camera.initial_state(), torch.Generator(device), tiles.to(device)
+        root_pos = torch.tensor([0.0, 0.0, 1.0], device=device).expand(num, 3)
+        quat = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device).expand(num, 4)
+        everyone = torch.ones(num, dtype=torch.bool, device=device)
+        arguments = (state, everyone, everyone, root_pos, quat, boxes, generator)
+        camera.update(*arguments)
+        images.append(state.image.float().cpu())
+        scans.append(scan.scan(boxes, root_pos, quat).cpu())
+    assert ((images[0] - images[1]).abs() > 2.5e-4).float().mean() < 1e-3  # edges
+    torch.testing.assert_close(*scans, atol=1e-5, rtol=0.0)
+
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        camera.update(*arguments)
+        scan.scan(boxes, root_pos, quat)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        camera.update(*arguments)
+    state.frames.zero_()
+    graph.replay()
+    assert torch.equal(state.image.float().cpu(), images[1])
+
+
 def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
     num = 500
     config = CameraConfig(position_noise=0.02, rotation_noise_degrees=3.0)
@@ -506,6 +550,101 @@ def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
     angle = torch.rad2deg(2 * torch.acos(cosine.double()))
     assert 3.0 < angle.max() < 3.1 * math.sqrt(3)  # three axes of up to 3 degrees each
     torch.testing.assert_close(state.mount_quat.norm(dim=-1), torch.ones(num))
+
+
+# ---- The robot's own legs
+
+
+def leg_poses(num: int) -> tuple[Legs, mujoco.MjModel, list[mujoco.MjData], tuple[torch.Tensor, ...]]:
+    """The legs in random poses, and MuJoCo's model of the robot, without its base's own shapes, in the same ones."""
+    rng = np.random.default_rng(10)
+    robot = load_robot(RobotConfig())
+    spec = parse_urdf(robot.urdf)
+    spec.body("pelvis").add_freejoint()
+    for geom in list(spec.geoms):
+        visual = geom.contype == 0 and geom.conaffinity == 0
+        if visual or geom.parent.name in ("pelvis", "torso_link"):
+            spec.delete(geom)
+    model = spec.compile()
+    low, high = robot.joint_range.T
+    joint_pos = rng.uniform(low, high, (num, 10))
+    root_pos, root_quat = rng.uniform(-0.5, 0.5, (num, 3)), random_unit(rng, num)
+    poses = []
+    for n in range(num):
+        data = mujoco.MjData(model)
+        data.qpos[:7] = [*root_pos[n], *root_quat[n]]
+        for name, angle in zip(robot.joints, joint_pos[n], strict=True):
+            data.joint(name).qpos = angle
+        mujoco.mj_kinematics(model, data)
+        poses.append(data)
+    tensors = (torch.tensor(values, dtype=torch.float32) for values in (root_pos, root_quat, joint_pos))
+    return Legs(robot, "cpu"), model, poses, tuple(tensors)
+
+
+def test_legs_are_where_mujocos_kinematics_has_them():
+    legs, model, poses, state = leg_poses(20)
+    capsules = legs.capsules(*state)
+    assert capsules.shape == (20, model.ngeom, CAPSULE_DIM) == (20, 8, 7)
+    for n, data in enumerate(poses):
+        axis = data.geom_xmat.reshape(-1, 3, 3)[:, :, 2] * model.geom_size[:, 1:2]
+        expected = np.concatenate([data.geom_xpos - axis, data.geom_xpos + axis, model.geom_size[:, :1]], axis=1)
+        np.testing.assert_allclose(capsules[n].numpy(), expected, atol=2e-6)
+
+
+def test_the_image_of_the_legs_is_mujocos(kernels):
+    num = 20
+    legs, model, poses, state = leg_poses(num)
+    capsules = legs.capsules(*state)
+    rng = np.random.default_rng(11)
+    # Cameras about the robot, in the middle of it and far from it, that look at its middle more or less.
+    offset = random_unit(rng, num)[:, 1:] * rng.uniform(0.1, 2.0, (num, 1))
+    position = state[0] + torch.tensor(offset, dtype=torch.float32)
+    forward = torch.nn.functional.normalize(capsules[..., :3].mean(dim=1) - position, dim=1)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, torch.tensor([[0.3, 0.2, 1.0]])), dim=1)
+    rotation = torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-1)
+    mask = torch.arange(num) % 5 > 0
+    images = torch.full((num, ROWS * COLUMNS), 0.7)
+    box_raycast.render_depth(
+        tile(num=num), position, rotation, (ROWS, COLUMNS), FOCAL, NEAR, FAR, mask, images, capsules
+    )
+    assert (images[~mask] == 0.7).all()
+    seen = compared = 0
+    for n in range(num):
+        ends, radius = capsules[n, :, :6].unflatten(1, (2, 3)).double(), capsules[n, :, 6]
+        axis, way = ends[:, 1] - ends[:, 0], position[n] - ends[:, 0]
+        along = ((way * axis).sum(1) / axis.square().sum(1)).clamp(0, 1)
+        if not mask[n] or bool(((way - along[:, None] * axis).norm(dim=1) < radius).any()):
+            continue
+        rays = pixel_rays() @ rotation[n].double().numpy().T
+        geom, distance = np.zeros(len(rays), np.int32), np.zeros(len(rays))
+        start = position[n].double().numpy()
+        mujoco.mj_multiRay(model, poses[n], start, rays.ravel(), None, True, -1, geom, distance, None, len(rays), 1e6)
+        error = np.abs(images[n].numpy() - np.clip(np.where(geom < 0, np.inf, distance), NEAR, FAR))
+        assert error[~differs_from_a_neighbour(geom)].max() < 1e-4
+        assert (error > 1e-3).mean() < 1e-3
+        seen += (geom >= 0).sum()
+        compared += len(rays)
+    assert seen > 0.05 * compared > 0.02 * num * ROWS * COLUMNS
+
+
+def test_legs_and_boxes_hide_each_other_and_a_capsule_about_the_camera_is_not_seen():
+    pose = torch.zeros(1, 3), torch.tensor([[[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]])
+    mask = torch.ones(1, dtype=torch.bool)
+    bars = [[d, -2.0, 0.0, d, 2.0, 0.0, 0.1] for d in (1.0, 2.5)]
+    around = [0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.2]
+    out = torch.zeros(1, 15)
+    box_raycast.render_depth(wall(2.0), *pose, (5, 3), 5.0, NEAR, FAR, mask, out, torch.tensor([[*bars, around]]))
+    expected = torch.full((5, 3), 2.0)
+    expected[2] = 0.9
+    torch.testing.assert_close(out.view(5, 3), expected, atol=1e-5, rtol=0.0)
+
+
+def test_legs_of_another_shape_are_refused_in_one_line(tmp_path):
+    text = load_robot(RobotConfig()).urdf.read_text()
+    path = tmp_path / "boxy.urdf"
+    path.write_text(text.replace('<cylinder radius="0.045" length="0.26"/>', '<box size="0.1 0.1 0.3"/>'))
+    with pytest.raises(UserError, match=r"camera.see_robot: link 'left_knee_link' of boxy.urdf .* no cylinder"):
+        Legs(load_robot(RobotConfig(urdf=str(path))), "cpu")
 
 
 # ---- Height scan

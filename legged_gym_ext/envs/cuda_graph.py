@@ -47,6 +47,7 @@ class GraphedCall:
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
-        with torch.cuda.graph(graph):
+        # Other threads, NCCL's watchdog among them, may go on calling CUDA.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._outputs = self._function(*self._inputs)
         return graph

@@ -19,6 +19,7 @@ from legged_gym_ext.rotations import matrix_from_quat, quat_from_yaw
 from legged_gym_ext.runtime import one_thread
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
+from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
 from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
@@ -54,6 +55,7 @@ class ParkourEnv(VecEnv):
         self.sim_state = self.simulator.state
         self.library = build_library(config.terrain, device)
         self.camera = DepthCamera(config.camera, num_envs, device)
+        self.legs = Legs(self.robot, device) if config.camera.see_robot else None
         self.height_scan = HeightScan(config.height_scan, self.robot.base_height, device)
         self.dt = config.sim.dt * config.sim.decimation
         self.max_episode_length = math.ceil(config.env.episode_length_s / self.dt)
@@ -300,14 +302,16 @@ class ParkourEnv(VecEnv):
             self._derive()
         state, config = self.state, self.config.observations
         if self.config.camera.enabled:
+            sim = self.sim_state
             self.camera.update(
                 state.camera,
                 self.camera.due(state.episode_length),
                 was_reset,
-                self.sim_state.root_pos,
-                self.sim_state.root_quat,
+                sim.root_pos,
+                sim.root_quat,
                 self.boxes,
                 self.generator,
+                self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None,
             )
         groups = {"proprio": observations.proprioception(self) + noise, **self._depth_groups()}
         for name in config.others:

@@ -5,7 +5,6 @@ Each function does the obvious thing where there is one rank only. All ranks mus
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import signal
@@ -40,6 +39,10 @@ _CAUSE = "cause"
 """Key of the launcher's store under which the first failure is, "<exit code> <line>"."""
 _CAUSE_WITHIN = 2.0
 """Seconds from a broken collective to the cause of it."""
+_ERROR_WITHIN = 0.5
+"""Seconds from another rank's end to the error that a collective raises where it does; else the ring interrupts."""
+_END_WITHIN = 45.0
+"""Seconds from another rank's end to this one's, whatever it is stuck in."""
 _BUCKET_MB = 25.0
 
 T = TypeVar("T")
@@ -62,7 +65,7 @@ class Session:
 
     def __init__(self) -> None:
         self.rescue: Callable[[], str] | None = None
-        self._ending = False
+        self._lost = self._ending = False
         self._noticed_loss_of_first = False
 
     def __enter__(self) -> Session:
@@ -83,6 +86,7 @@ class Session:
         self._ring_store = self._store.clone()  # one connection serves one thread at a time
         signal.signal(signal.SIGUSR1, self._interrupt)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a last line rather than sudden death
+        self._main_thread = threading.get_ident()
         self._watch = threading.Thread(target=self._watch_ring, daemon=True)
         self._watch.start()
         threads = ranks.threads(available_cores())
@@ -92,11 +96,16 @@ class Session:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # late ones; when a rank is gone, torchrun sends them to all
+            signal.signal(number, signal.SIG_IGN)
         if error is not None:
             self._fail(error)
-        meet()
-        dist.send(torch.zeros(1), self._previous, group=self._ring)
-        self._watch.join()
+        try:
+            meet()
+            dist.send(torch.zeros(1), self._previous, group=self._ring)
+            self._watch.join()
+        except Exception as late:
+            self._fail(late)
         dist.destroy_process_group()
 
     def _watch_ring(self) -> None:
@@ -113,19 +122,22 @@ class Session:
         if word:
             with contextlib.suppress(RuntimeError):  # the previous one may be the lost one
                 dist.send(word, self._previous, group=self._ring)
+            last_resort = threading.Timer(_END_WITHIN, os._exit, [1])
+            last_resort.daemon = True
+            last_resort.start()
             with contextlib.suppress(RuntimeError):
                 dist.group.WORLD.abort()  # type: ignore[union-attr]
-            _thread.interrupt_main(signal.SIGUSR1)
+            time.sleep(_ERROR_WITHIN)
+            self._lost = True
+            signal.pthread_kill(self._main_thread, signal.SIGUSR1)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self._ending:
+        if self._lost and not self._ending:
             raise RankLost
 
     def _fail(self, error: BaseException) -> NoReturn:
         """End this process because of ``error``, which is this rank's own or comes of another's end."""
         self._ending = True
-        for number in (signal.SIGINT, signal.SIGTERM):  # torchrun sends them to all when one is gone
-            signal.signal(number, signal.SIG_IGN)
         cause, own = self._agree_on_cause(error)
         code, _, line = cause.partition(" ")
         if own and code == "1":

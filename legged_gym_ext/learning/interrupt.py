@@ -11,7 +11,8 @@ from typing import Any
 from legged_gym_ext.ranks import here
 
 ECHO = 2.0
-"""Seconds within which further signals are the same one to a rank: after Ctrl-C, the terminal's and torchrun's."""
+"""Seconds within which further signals are the same one to a rank, which may get it from torchrun and from who sent it
+to torchrun."""
 
 
 class StopRequest:

@@ -375,6 +375,8 @@ class ParkourRunner(OnPolicyRunner):
     def _rescue(self) -> str:
         """Write the last complete iteration's checkpoint because a rank failed; return what to tell of it."""
         assert self.log_dir is not None
+        if self.logger.writer is not None:
+            self.logger.writer.flush()  # type: ignore[attr-defined]  # both writers are TensorBoard's
         if self._complete is None:
             return "no iteration was complete, so there is nothing to save"
         path = self.log_dir / checkpoint_name(self._complete["iteration"])

@@ -1,4 +1,4 @@
-"""Rays against the boxes of a tile (terrain/boxes.py): depth images, single rays and ground heights.
+"""Rays against the boxes of a tile (terrain/boxes.py) and the robot's legs: depth images and ground heights.
 
 Every function takes torch tensors and writes into one that the caller owns, for all environments in one call. The
 kernels are chosen here, and nowhere else, by the device that the boxes are on.
@@ -20,6 +20,7 @@ MAX_ENTRIES = 3  # faces of a box that can look at a point; from outside at leas
 NEAREST = 0.01  # of the near depth: what is nearer still is cut off before projecting, which divides by depth
 TINY = 1e-9  # m: a point nearer to a face's plane than this is in it
 HUGE = 1e9  # 1/m: more than any inverse depth
+CAPSULE_DIM = 7  # the two ends of a capsule's axis, and its radius, m
 HASH_FACTORS = (0x7FEB352D, 0x846CA68B)  # of lowbias32 in C. Wellons' hash-prospector (public domain)
 PIXEL_STEP = 0x9E3779B9  # from the seed of one pixel to the next one's
 BYTES_MEAN = 4 * 127.5  # of the sum of four random bytes
@@ -59,8 +60,9 @@ def render_depth(
     far: float,
     mask: Tensor,
     out: Tensor,
+    capsules: Tensor | None = None,
 ) -> None:
-    """Draw the planar depth that a pinhole camera sees of the boxes, in the environments of the mask.
+    """Draw the planar depth that a pinhole camera sees of boxes and capsules, in the environments of the mask.
 
     The camera's frame is x to the right of the image, y down, z along the optical axis. The ray of the pixel (i, j)
     goes through its centre, with slopes x/z = (j - (columns - 1) / 2) / focal and y/z = (i - (rows - 1) / 2) / focal.
@@ -75,8 +77,12 @@ def render_depth(
         far: largest depth, m. What is farther, and no hit at all, reads as this.
         mask: environments to draw, (num_envs,), bool. The others' images are left alone.
         out: images, (num_envs, rows * columns), row-major from the top left, m.
+        capsules: (num_envs, C, CAPSULE_DIM), tile frame; None = none. One that the camera is in is not seen.
     """
-    _kernels(boxes.device).render_depth(boxes, position, rotation, resolution, focal, near, far, mask, out)
+    kernels, optics = _kernels(boxes.device), (position, rotation, resolution, focal, near, far, mask, out)
+    kernels.render_depth(boxes, *optics)
+    if capsules is not None:
+        kernels.add_capsules(capsules, *optics)
 
 
 def deliver_depth(

@@ -186,6 +186,87 @@ def _render_depth(boxes, position, rotation, rows, columns, focal, near, far, ma
 
 
 @njit(cache=True, error_model="numpy")
+def _capsule_rectangle(start, end, radius, rows, columns, focal, near):
+    """First and last + 1 row and column that a capsule in the camera frame can cover: those of a box about it."""
+    square = along = outside = 0.0
+    for i in range(3):
+        square += (end[i] - start[i]) ** 2
+        along -= start[i] * (end[i] - start[i])
+    along = min(max(along / max(square, TINY), 0.0), 1.0)
+    for i in range(3):
+        outside += (start[i] + along * (end[i] - start[i])) ** 2
+    if outside <= radius * radius:
+        return 0, 0, 0, 0  # the camera is inside
+    shallowest, deepest = min(start[2], end[2]) - radius, max(start[2], end[2]) + radius
+    if deepest <= near:
+        return 0, 0, 0, 0
+    if shallowest <= near:
+        return 0, rows, 0, columns
+    first, last = (columns, rows), (0, 0)
+    for depth in (shallowest, deepest):
+        a = 0.5 * (columns - 1) + focal * (min(start[0], end[0]) - radius) / depth
+        b = 0.5 * (columns - 1) + focal * (max(start[0], end[0]) + radius) / depth
+        c = 0.5 * (rows - 1) + focal * (min(start[1], end[1]) - radius) / depth
+        d = 0.5 * (rows - 1) + focal * (max(start[1], end[1]) + radius) / depth
+        first = min(first[0], math.floor(a)), min(first[1], math.floor(c))
+        last = max(last[0], math.ceil(b) + 1), max(last[1], math.ceil(d) + 1)
+    return max(first[1], 0), min(last[1], rows), max(first[0], 0), min(last[0], columns)
+
+
+@njit(cache=True, error_model="numpy")
+def _enter_sphere(x, y, z, radius, dx, dy):
+    """Depth at which the ray (dx, dy, 1) enters a sphere; HUGE if it misses it."""
+    length, along = dx * dx + dy * dy + 1.0, x * dx + y * dy + z
+    root = along * along - length * (x * x + y * y + z * z - radius * radius)
+    depth = (along - math.sqrt(max(root, 0.0))) / length
+    return depth if root >= 0.0 and depth > 0.0 else HUGE
+
+
+@njit(cache=True, error_model="numpy")
+def _enter_capsule(a, b, radius, dx, dy):
+    """Depth at which the ray (dx, dy, 1) enters a capsule: one of its two ends, or the cylinder between them."""
+    depth = min(_enter_sphere(a[0], a[1], a[2], radius, dx, dy), _enter_sphere(b[0], b[1], b[2], radius, dx, dy))
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    square = ux * ux + uy * uy + uz * uz
+    if square > 0.0:
+        # What of the ray and of the way to the axis is across the axis decides where the ray enters the cylinder.
+        ray_along, way_along = (dx * ux + dy * uy + uz) / square, (a[0] * ux + a[1] * uy + a[2] * uz) / square
+        rx, ry, rz = dx - ray_along * ux, dy - ray_along * uy, 1.0 - ray_along * uz
+        wx, wy, wz = a[0] - way_along * ux, a[1] - way_along * uy, a[2] - way_along * uz
+        length, along = rx * rx + ry * ry + rz * rz, rx * wx + ry * wy + rz * wz
+        root = along * along - length * (wx * wx + wy * wy + wz * wz - radius * radius)
+        if length > TINY and root >= 0.0:
+            enter = (along - math.sqrt(root)) / length
+            if enter > 0.0 and 0.0 <= enter * ray_along - way_along <= 1.0:
+                depth = min(depth, enter)
+    return depth
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _add_capsules(capsules, position, rotation, rows, columns, focal, near, far, mask, out):
+    for n in prange(capsules.shape[0]):
+        if mask[n]:
+            ends = np.empty((2, 3))
+            for k in range(capsules.shape[1]):
+                for end in range(2):
+                    for j in range(3):
+                        ends[end, j] = 0.0
+                        for i in range(3):
+                            way = float(capsules[n, k, 3 * end + i]) - float(position[n, i])
+                            ends[end, j] += way * float(rotation[n, i, j])
+                radius = float(capsules[n, k, 6])
+                top, bottom, left, right = _capsule_rectangle(
+                    ends[0], ends[1], radius, rows, columns, focal, NEAREST * near
+                )
+                for row in range(top, bottom):
+                    dy = (row - 0.5 * (rows - 1)) / focal
+                    for column in range(left, right):
+                        depth = _enter_capsule(ends[0], ends[1], radius, (column - 0.5 * (columns - 1)) / focal, dy)
+                        if depth < out[n, row * columns + column]:
+                            out[n, row * columns + column] = max(depth, near)
+
+
+@njit(cache=True, error_model="numpy")
 def _hash(x):
     """Mix 32 bits."""
     x = np.uint32(x ^ (x >> np.uint32(16)))
@@ -299,6 +380,22 @@ def render_depth(
     """See box_raycast.render_depth."""
     arrays = _array(boxes), _array(position), _array(rotation)
     _render_depth(*arrays, *resolution, focal, near, far, _array(mask), out.numpy())
+
+
+def add_capsules(
+    capsules: Tensor,
+    position: Tensor,
+    rotation: Tensor,
+    resolution: tuple[int, int],
+    focal: float,
+    near: float,
+    far: float,
+    mask: Tensor,
+    out: Tensor,
+) -> None:
+    """Draw the capsules of box_raycast.render_depth in front of what is in the images."""
+    arrays = _array(capsules), _array(position), _array(rotation)
+    _add_capsules(*arrays, *resolution, focal, near, far, _array(mask), out.numpy())
 
 
 def deliver_depth(

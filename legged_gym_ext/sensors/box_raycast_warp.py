@@ -23,6 +23,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from legged_gym_ext import warp_runtime
 from legged_gym_ext.sensors.box_raycast import (
     BYTES_DEVIATION,
     BYTES_MEAN,
@@ -35,9 +36,8 @@ from legged_gym_ext.sensors.box_raycast import (
     TINY,
 )
 
-wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)  # else it tells each module that it loads
-wp.init()
-wp.set_module_options({"enable_backward": False})
+warp_runtime.init()
+wp.set_module_options({"enable_backward": False, "default_grid_stride": False})
 
 COLUMN_PIXELS = wp.constant(4)  # of one thread: they share what it reads of a box
 DELIVERING = wp.constant(256)  # threads that deliver one image
@@ -187,6 +187,76 @@ def _draw(
 
 
 @wp.func
+def _enter_sphere(way: wp.vec3, radius: float, ray: wp.vec3):
+    """Depth at which a ray enters a sphere that is ``way`` from the camera; HUGE if it misses it."""
+    length, along = wp.dot(ray, ray), wp.dot(way, ray)
+    across = way - along / length * ray
+    root = (radius * radius - wp.dot(across, across)) / length
+    depth = along / length - wp.sqrt(wp.max(root, 0.0))
+    return wp.where(root >= 0.0 and depth > 0.0, depth, HUGE)
+
+
+@wp.func
+def _enter_capsule(a: wp.vec3, b: wp.vec3, radius: float, ray: wp.vec3):
+    """Depth at which a ray enters a capsule: one of its two ends, or the cylinder between them."""
+    axis = b - a
+    square = wp.dot(axis, axis)
+    nearest = a - wp.clamp(wp.dot(a, axis) / wp.max(square, TINY), -1.0, 0.0) * axis
+    if wp.dot(nearest, nearest) <= radius * radius:
+        return HUGE  # the camera is inside
+    depth = wp.min(_enter_sphere(a, radius, ray), _enter_sphere(b, radius, ray))
+    if square > 0.0:
+        # What of the ray and of the way to the axis is across the axis decides where the ray enters the cylinder.
+        ray_along, way_along = wp.dot(ray, axis) / square, wp.dot(a, axis) / square
+        ray_across, way_across = ray - ray_along * axis, a - way_along * axis
+        length, along = wp.dot(ray_across, ray_across), wp.dot(way_across, ray_across)
+        if length > TINY:
+            passing = way_across - along / length * ray_across
+            root = (radius * radius - wp.dot(passing, passing)) / length
+            enter = along / length - wp.sqrt(wp.max(root, 0.0))
+            place = enter * ray_along - way_along
+            if root >= 0.0 and enter > 0.0 and place >= 0.0 and place <= 1.0:
+                depth = wp.min(depth, enter)
+    return depth
+
+
+@wp.kernel
+def _add_capsules(
+    capsules: wp.array3d(dtype=wp.float32),
+    position: wp.array2d(dtype=wp.float32),
+    rotation: wp.array3d(dtype=wp.float32),
+    rows: int,
+    columns: int,
+    focal: float,
+    near: float,
+    mask: wp.array1d(dtype=wp.bool),
+    out: wp.array2d(dtype=wp.float32),
+):
+    """Draw one pixel."""
+    n, pixel = wp.tid()
+    if not mask[n]:
+        return
+    row, column = pixel // columns, pixel % columns
+    camera = wp.vec3(position[n, 0], position[n, 1], position[n, 2])
+    turn = wp.mat33()
+    for i in range(3):
+        for j in range(3):
+            turn[i, j] = rotation[n, i, j]
+    slopes = wp.vec3(float(column) - 0.5 * float(columns - 1), float(row) - 0.5 * float(rows - 1), focal) / focal
+    ray = turn * slopes  # in the tile frame, with a depth of one
+    depth = out[n, pixel]
+    for k in range(capsules.shape[1]):
+        a = wp.vec3(capsules[n, k, 0], capsules[n, k, 1], capsules[n, k, 2]) - camera
+        b = wp.vec3(capsules[n, k, 3], capsules[n, k, 4], capsules[n, k, 5]) - camera
+        middle, radius = 0.5 * (a + b), capsules[n, k, 6]
+        away = wp.cross(middle, ray)
+        reach = 0.5 * wp.length(b - a) + radius
+        if wp.dot(away, away) <= reach * reach * wp.dot(ray, ray):  # the ray meets the sphere about the capsule
+            depth = wp.min(depth, _enter_capsule(a, b, radius, ray))
+    out[n, pixel] = wp.max(depth, near)
+
+
+@wp.func
 def _hash(x: wp.uint32):
     """Mix 32 bits."""
     x = (x ^ (x >> wp.uint32(16))) * HASH_1
@@ -264,9 +334,10 @@ def _heights(
 @functools.cache
 def _work_space(num_envs: int, num_boxes: int, device: torch.device) -> tuple[Tensor, wp.array, wp.array]:
     """Return the lengths of the lists, (num_envs,), and their rectangles and faces, (num_envs, num_boxes)."""
-    counts = torch.zeros(num_envs, dtype=torch.int32, device=device)
-    rectangles = torch.zeros(num_envs, num_boxes, 4, device=device)
-    faces = torch.zeros(num_envs, num_boxes, 3, LISTED, device=device)
+    with torch.inference_mode(False):  # else it could not be written to outside of that mode
+        counts = torch.zeros(num_envs, dtype=torch.int32, device=device)
+        rectangles = torch.zeros(num_envs, num_boxes, 4, device=device)
+        faces = torch.zeros(num_envs, num_boxes, 3, LISTED, device=device)
     return counts, wp.from_torch(rectangles, dtype=wp.vec4), wp.from_torch(faces, dtype=Faces)
 
 
@@ -274,13 +345,14 @@ def _launch(kernel: Any, shape: tuple[int, ...], *inputs: Any) -> None:
     """Launch on the device of the tensors, on torch's current stream. Tensors go without their Warp wrapping."""
     device = next(value.device for value in inputs if isinstance(value, Tensor))
     arguments = [wp.from_torch(value, return_ctype=True) if isinstance(value, Tensor) else value for value in inputs]
-    stream = wp.stream_from_torch(device) if device.type == "cuda" else None
+    stream = warp_runtime.current_stream(device)
     wp.launch(kernel, shape, arguments, device=wp.device_from_torch(device), stream=stream, record_tape=False)
 
 
 def warm_up(device: torch.device) -> None:
     """See box_raycast.warm_up."""
-    wp.load_module(sys.modules[__name__], device=wp.device_from_torch(device))
+    numbered = torch.empty(0, device=device).device  # Warp asks for the number of the GPU
+    wp.load_module(sys.modules[__name__], device=wp.device_from_torch(numbered))
 
 
 def render_depth(
@@ -302,6 +374,21 @@ def render_depth(
     _launch(_list_faces, (num_envs, num_boxes), *scene, counts, *lists)
     blocks = -(-rows // COLUMN_PIXELS)
     _launch(_draw, (num_envs, blocks, columns), counts, *lists, rows, columns, near, far, mask, out)
+
+
+def add_capsules(
+    capsules: Tensor,
+    position: Tensor,
+    rotation: Tensor,
+    resolution: tuple[int, int],
+    focal: float,
+    near: float,
+    far: float,
+    mask: Tensor,
+    out: Tensor,
+) -> None:
+    """Draw the capsules of box_raycast.render_depth in front of what is in the images."""
+    _launch(_add_capsules, tuple(out.shape), capsules, position, rotation, *resolution, focal, near, mask, out)
 
 
 def deliver_depth(

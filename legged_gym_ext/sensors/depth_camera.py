@@ -102,11 +102,13 @@ class DepthCamera:
         root_quat: Tensor,
         boxes: Tensor,
         generator: torch.Generator,
+        legs: Tensor | None = None,
     ) -> None:
         """Take a frame in the environments that are ``due`` or were ``reset``, both (num_envs,) bool.
 
-        After a reset the whole latency buffer holds the new frame. Poses (num_envs, 3) and (num_envs, 4) of the base
-        and ``boxes`` (num_envs, K, BOX_DIM) are in the tile frame.
+        After a reset the whole latency buffer holds the new frame. Poses (num_envs, 3) and (num_envs, 4) of the base,
+        ``boxes`` (num_envs, K, BOX_DIM) and ``legs`` (num_envs, C, CAPSULE_DIM) are in the tile frame; without legs,
+        the camera does not see them.
         """
         config, frames = self.config, state.frames
         taken = due | reset
@@ -115,7 +117,8 @@ class DepthCamera:
 
         position, rotation = self.pose(state, root_pos, root_quat)
         depths = frames[0] if self._depths is None else self._depths
-        render_depth(boxes, position, rotation, self.resolution, self.focal, config.near, config.far, taken, depths)
+        optics = (self.resolution, self.focal, config.near, config.far)
+        render_depth(boxes, position, rotation, *optics, taken, depths, legs)
         seeds = torch.randint(MAX_SEED, (self.num_envs,), generator=generator, device=self.device, dtype=torch.int32)
         noise = (seeds, config.depth_noise, config.dropout)
         deliver_depth(*noise, config.near, config.far, taken, depths, frames[0])

@@ -15,7 +15,8 @@ from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS
 class SimulatorState:
     """What the engine tells about the robots. Float32 on the simulator's device; refreshed in place by each call.
 
-    Foot and contact values are those that the engine computed in its last physics substep.
+    Foot and contact values are those that the engine computed in its last physics substep. After a reset they are the
+    new pose's, but contact forces may read zero until the next step.
     """
 
     root_pos: Tensor

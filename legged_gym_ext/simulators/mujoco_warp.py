@@ -13,6 +13,7 @@ from legged_gym_ext import memory, warp_runtime
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
+from legged_gym_ext.simulators import mujoco_warp_parameters as parameter_kernels
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, build_model
 from legged_gym_ext.simulators.mujoco_warp_model import (
@@ -56,14 +57,18 @@ class MujocoWarpSimulator:
             self.parameters = DomainParameters.nominal(num_envs, device)
             self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
             self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
-            self._substeps(1)  # loads the kernels
             self._prepare()
+            for module in (kernels, parameter_kernels):  # before torch captures a call that launches them
+                wp.load_module(module)
+            self._substeps(1)  # loads MuJoCo Warp's
             with wp.ScopedCapture() as capture:
                 self._substeps(self.decimation)
                 wp.launch(kernels.refresh, num_envs, [self._worlds, self._layout])
         assert capture.graph is not None
         self._graph = capture.graph
-        every = self._mask.clone()
+        wp.capture_launch(self._graph)  # what it must allocate is allocated now
+        wp.synchronize_device(warp_device)
+        every = torch.ones_like(self._mask)
         self.set_tiles(every, self.boxes)
         self.randomize(every, self.parameters)
         pose = torch.tensor(self.layout.default_qpos, dtype=torch.float32, device=device).expand(num_envs, -1)
@@ -71,7 +76,6 @@ class MujocoWarpSimulator:
         joints = torch.tensor(self.layout.qpos, device=device)
         still = zero[:, :3]
         self.reset(every, pose[:, 0:3], pose[:, 3:7], still, still, pose[:, joints], zero[:, : len(joints)])
-        wp.synchronize_device(warp_device)
 
     def step(self, joint_targets: Tensor) -> None:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
@@ -109,11 +113,11 @@ class MujocoWarpSimulator:
         """Give the masked environments the physical ``parameters``."""
         for name, tensor in self.parameters.tensors().items():
             _assign(mask, tensor, parameters.tensors()[name])
-        self._launch(kernels.randomize, mask, self.num_envs, [self._nominal, self._parameters])
+        self._launch(parameter_kernels.randomize, mask, self.num_envs, [self._nominal, self._parameters])
 
     def push(self, mask: Tensor, velocity: Tensor) -> None:
         """Add ``velocity`` (num_envs, 3), m/s in the world frame, to the masked robots' base."""
-        self.state.root_lin_vel.add_(velocity * mask[:, None])
+        self.state.root_lin_vel.add_(torch.where(mask[:, None], velocity, 0.0))
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of all that decides the future: physics state, parameters and tiles included."""
@@ -123,8 +127,7 @@ class MujocoWarpSimulator:
         """Return to a snapshot; the same calls then give the same values, bit for bit on the CPU."""
         for name, tensor in self._kept().items():
             tensor.copy_(snapshot[name])
-        self._mask.fill_(True)
-        every = self._mask.clone()
+        every = torch.ones_like(self._mask)
         self.set_tiles(every, self.boxes)
         self.randomize(every, self.parameters)
 
@@ -145,7 +148,10 @@ class MujocoWarpSimulator:
         room = capacities(self.model, self.layout, config)
         memory.require("physics", bytes_per_world(self.model, *room), self.num_envs, self.device)
         self._model, self._data = allocate(self.model, self.num_envs, *room)
-        self._model.opt.warn_overflow = 0  # counted instead, see _OVERFLOWS
+        option = self._model.opt
+        option.warn_overflow = 0  # counted instead, see _OVERFLOWS
+        if self.device.type == "cuda":  # there, a solver that may end early needs CUDA 12.4
+            option.graph_conditional = wp.is_conditional_graph_supported()
 
     def _substeps(self, count: int) -> None:
         """Advance the physics; only the last substep needs the sensors."""
@@ -177,7 +183,7 @@ class MujocoWarpSimulator:
         worlds.overflow_bits = data.overflow
         for name in ("root_ang_vel", "joint_pos", "joint_vel", "body_force", "diverged", "overflow"):
             setattr(worlds, name, wp.from_torch(getattr(state, name)))
-        parameters = self._parameters = kernels.Parameters()
+        parameters = self._parameters = parameter_kernels.Parameters()
         for name, tensor in self.parameters.tensors().items():
             setattr(parameters, name, wp.from_torch(tensor))
         for name in PARAMETER_FIELDS:

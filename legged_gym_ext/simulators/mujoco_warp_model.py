@@ -12,7 +12,7 @@ import warp as wp
 
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
-from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
+from legged_gym_ext.simulators import mujoco_warp_kernels, mujoco_warp_parameters
 from legged_gym_ext.simulators.mujoco_model import MAX_SPEED, ModelLayout
 
 TERRAIN_FIELDS = ("geom_size", "geom_aabb", "geom_rbound")
@@ -62,8 +62,8 @@ def _bytes(arrays: object) -> int:
 def fill_layout(
     model: mujoco.MjModel, device_model: mjw.Model, layout: ModelLayout, robot: Robot, overflow_mask: int
 ) -> Any:
-    """Return, as ``kernels.Layout``, where things are in MuJoCo's arrays, and the robot's kinematics."""
-    result = kernels.Layout()
+    """Return, as ``mujoco_warp_kernels.Layout``, where things are in MuJoCo's arrays, and the robot's kinematics."""
+    result = mujoco_warp_kernels.Layout()
     result.joint_qpos, result.joint_dof = _integers(layout.qpos), _integers(layout.dofs)
     result.default_qpos = _floats(layout.default_qpos)
     result.force_limited = wp.array(model.actuator_forcelimited.astype(bool), dtype=bool)
@@ -82,8 +82,8 @@ def fill_layout(
 
 
 def fill_nominal(model: mujoco.MjModel, layout: ModelLayout, robot: Robot) -> Any:
-    """Return, as ``kernels.Nominal``, the robot without domain randomization."""
-    result = kernels.Nominal()
+    """Return, as ``mujoco_warp_parameters.Nominal``, the robot without domain randomization."""
+    result = mujoco_warp_parameters.Nominal()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     base, root = layout.base_bodies, layout.base_bodies.min()
@@ -100,7 +100,7 @@ def fill_nominal(model: mujoco.MjModel, layout: ModelLayout, robot: Robot) -> An
 
 
 def inverse_weight_rows(model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what kernels._invweights needs: base_inertia (6, 6), row_constant (rows,), row_factor (rows, 6, 6).
+    """Return base_inertia (6, 6), row_constant (rows,) and row_factor (rows, 6, 6) of mujoco_warp_parameters.Nominal.
 
     ``data`` is in the reference pose. Rows: translation and rotation of each body, then the degrees of freedom.
     """
