@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rsl_rl.algorithms import PPO
+from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from legged_gym_ext.learning.distributed import mean_and_std
@@ -14,6 +15,11 @@ class ParkourPPO(PPO):
     rsl_rl averages the gradients and the KL divergence over the ranks, but each rank normalizes its advantages by
     itself.
     """
+
+    @staticmethod
+    def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> PPO:
+        """Construct the algorithm with a storage of one step, to be replaced: rsl_rl's keeps an image for every step."""
+        return PPO.construct_algorithm(obs, env, {**cfg, "num_steps_per_env": 1}, device)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute return and advantage targets from the stored transitions and the observations after the last one."""

@@ -18,6 +18,7 @@ from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 from torch import Tensor
 
+from legged_gym_ext import memory
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.learning import distributed
@@ -37,7 +38,7 @@ from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
 from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
-from legged_gym_ext.models.actor import ParkourActor
+from legged_gym_ext.models.actor import DEPTH, ParkourActor
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.ranks import from_first, here
 
@@ -84,6 +85,7 @@ class ParkourRunner(OnPolicyRunner):
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints the networks
             super().__init__(env, cfg, str(log_dir) if self.log_dir and cfg["logger"] else None, device)
         obs = env.get_observations().to(device)
+        self._require_memory(obs, bfloat16)
         alg = self.alg
         if config.ppo.symmetry:
             alg.symmetry = MirrorAugmentation(env)  # type: ignore[arg-type]
@@ -218,6 +220,17 @@ class ParkourRunner(OnPolicyRunner):
             raise UserError(f"this run has no trained student after {self.iteration} iterations ({first}); use teacher")
         self.dagger.student.reset()
         return self.dagger.student.eval()
+
+    def _require_memory(self, obs: TensorDict, bfloat16: bool) -> None:
+        """Raise a UserError where the rollouts, as the storages keep them, are too large for the device."""
+        config, bytes_per_env = self.config, 0.0
+        for steps in (config.runner.num_steps_per_env, config.distill.steps_per_env * config.distill.enabled):
+            for name, group in obs.items():
+                kept = 1 + steps / config.camera.update_interval if name == DEPTH else steps
+                dtype = torch.bfloat16 if name == DEPTH and bfloat16 else group.dtype
+                assert dtype is not None
+                bytes_per_env += kept * group.shape[-1] * dtype.itemsize
+        memory.require("rollouts", int(bytes_per_env), self.env.num_envs, torch.device(self.device))
 
     def _make_dagger(self, obs: TensorDict, bfloat16: bool) -> Dagger:
         config = self.config

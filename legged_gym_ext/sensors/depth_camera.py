@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from legged_gym_ext import memory
 from legged_gym_ext.config import CameraConfig
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler, quat_multiply, quat_rotate
 from legged_gym_ext.sensors.box_raycast import deliver_depth, render_depth, warm_up
@@ -47,15 +48,17 @@ class DepthCamera:
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.resolution = (config.resolution[0], config.resolution[1])
+        self.dtype: torch.dtype = getattr(torch, config.precision)
+        """Of the images."""
         self.focal = 0.5 * self.resolution[1] / math.tan(math.radians(config.horizontal_fov_degrees) / 2)
         """Focal length, pixels."""
+        images = (config.latency + 2) * self.num_pixels * self.dtype.itemsize  # and the observation's
+        memory.require("camera images", images, num_envs, self.device)
         warm_up(self.device)
         zero = torch.zeros((), device=self.device)
         pitch = torch.tensor(math.radians(config.pitch_degrees), device=self.device)
         self._mount_pos = torch.tensor(config.position, device=self.device, dtype=torch.float32)
         self._mount_quat = quat_from_euler(zero, pitch, zero)
-        self.dtype: torch.dtype = getattr(torch, config.precision)
-        """Of the images."""
         self._depths: Tensor | None = None  # where images of a lower precision are drawn, (num_envs, num_pixels)
         if self.dtype != torch.float32:
             self._depths = torch.empty(num_envs, self.num_pixels, device=self.device)
