@@ -18,7 +18,7 @@ class ParkourPPO(PPO):
 
     @staticmethod
     def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> PPO:
-        """Construct the algorithm with a storage of one step, to be replaced: rsl_rl's keeps an image for every step."""
+        """Construct the algorithm with a storage of one step, to be replaced: rsl_rl's has an image for every step."""
         return PPO.construct_algorithm(obs, env, {**cfg, "num_steps_per_env": 1}, device)
 
     def compute_returns(self, obs: TensorDict) -> None:

@@ -65,6 +65,7 @@ class MujocoCpuSimulator:
         every = torch.ones(num_envs, dtype=torch.bool)
         self.set_tiles(every, self.boxes.clone())
         self.randomize(every, self.parameters)
+        self._fresh_state = self.batch.state[0].copy()
         self._place_at_default(np.arange(num_envs))
         self._refresh()
 
@@ -99,7 +100,7 @@ class MujocoCpuSimulator:
         worlds = np.flatnonzero(mask.numpy())
         if not worlds.size:
             return
-        self.batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self.batch.state[worlds] = self._fresh_state
         self._qpos[worlds, 0:3] = root_pos.numpy()[worlds]
         self._qpos[worlds, 3:7] = root_quat.numpy()[worlds]
         self._qvel[worlds, 0:3] = root_lin_vel.numpy()[worlds]
@@ -170,7 +171,7 @@ class MujocoCpuSimulator:
             tensor.copy_(snapshot[name])
 
     def _place_at_default(self, worlds: np.ndarray) -> None:
-        self.batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self.batch.state[worlds] = self._fresh_state
         self._qpos[worlds] = self.layout.default_qpos
         self._ctrl[worlds] = self.robot.default_joint_pos
         self.batch.forward(worlds)
