@@ -62,12 +62,33 @@ class FakeGraph:
             call()
 
 
+class FakeStream:
+    """Stands in for torch.cuda.Stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.waits = self.calls = 0
+
+    def wait_stream(self, other: FakeStream) -> None:
+        assert other is not self
+        self.waits += 1
+
+
 _tapes: list[Tape] = []
+_outside = FakeStream(torch.device("cpu"))
 
 
 @contextlib.contextmanager
-def fake_capture(graph: FakeGraph, capture_error_mode: str) -> Iterator[None]:
+def fake_stream(stream: FakeStream) -> Iterator[None]:
+    """Stand in for torch.cuda.stream."""
+    stream.calls += 1
+    assert stream.waits == stream.calls, "the stream must wait for what was done before"
+    yield
+
+
+@contextlib.contextmanager
+def fake_capture(graph: FakeGraph, stream: FakeStream, capture_error_mode: str) -> Iterator[None]:
     """Stand in for torch.cuda.graph."""
+    assert stream.calls, "nothing was done on the stream before the capture"
     _tapes.append(graph.tape)
     try:
         with graph.tape:
@@ -98,3 +119,6 @@ def use_fake_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeGraph.count = 0
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", fake_capture)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "stream", fake_stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: _outside)

@@ -27,6 +27,8 @@ class GraphedCall:
     def __init__(self, function: Callable[..., Any], generator: torch.Generator) -> None:
         self._function, self._generator = function, generator
         self._calls = 0
+        # The first calls are on the stream of the capture, so that what belongs to a stream is there when it begins.
+        self._stream = torch.cuda.Stream(generator.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._outputs: Any = None
@@ -36,18 +38,26 @@ class GraphedCall:
         if self._graph is None:
             self._calls += 1
             if self._calls <= WARM_UP:
-                return self._function(*inputs)
+                return self._warm_up(inputs)
             self._graph = self._capture(inputs)
         for kept, new in zip(self._inputs, inputs, strict=True):
             kept.copy_(new)
         self._graph.replay()
         return tree_map_only(Tensor, torch.clone, self._outputs)
 
+    def _warm_up(self, inputs: tuple[Tensor, ...]) -> Any:
+        outside = torch.cuda.current_stream(self._generator.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            outputs = self._function(*inputs)
+        outside.wait_stream(self._stream)
+        return outputs
+
     def _capture(self, inputs: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         # Other threads, NCCL's watchdog among them, may go on calling CUDA.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             self._outputs = self._function(*self._inputs)
         return graph
