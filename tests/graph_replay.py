@@ -29,11 +29,14 @@ class Tape(NoSync):
         result = super().__torch_dispatch__(func, types, args, kwargs)
         kept = [tensor for tensor in tree_flatten(result)[0] if isinstance(tensor, Tensor)]
 
+        mode = torch.is_inference_mode_enabled()  # of which a GPU knows nothing
+
         def again() -> None:
-            new = [tensor for tensor in tree_flatten(func(*args, **kwargs))[0] if isinstance(tensor, Tensor)]
-            for old, tensor in zip(kept, new, strict=True):
-                if old.data_ptr() != tensor.data_ptr():
-                    old.copy_(tensor)
+            with torch.inference_mode(mode):
+                new = [tensor for tensor in tree_flatten(func(*args, **kwargs))[0] if isinstance(tensor, Tensor)]
+                for old, tensor in zip(kept, new, strict=True):
+                    if old.data_ptr() != tensor.data_ptr():
+                        old.copy_(tensor)
 
         self.calls.append(again)
         return result

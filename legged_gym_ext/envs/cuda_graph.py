@@ -54,7 +54,8 @@ class GraphedCall:
         return outputs
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
-        self._inputs = tuple(tensor.clone() for tensor in inputs)
+        with torch.inference_mode(False):  # else they could not be written to outside of that mode
+            self._inputs = tuple(torch.empty_like(tensor).copy_(tensor) for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         # Other threads, NCCL's watchdog among them, may go on calling CUDA.
