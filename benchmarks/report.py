@@ -91,21 +91,29 @@ def machine(device_name: str) -> dict[str, Any]:
 
 
 def draw(figures: dict[int, dict[str, float]], path: Path, title: str) -> None:
-    """Draw how everything grows with the number of environments."""
+    """Draw how what was measured grows with the number of environments, a panel for each kind of figure."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     sizes = sorted(figures)
-    curves = {name: {t: ratios.GROWTH[t] for t in titles} for name, titles in PANELS.items()}
-    curves["depth, M rays/s"] = {name: (name, "M rays/s") for name in ratios.DEPTH}
-    picture, axes = pyplot.subplots(2, 2, figsize=(11, 8), constrained_layout=True)
-    for axis, (panel, lines) in zip(axes.flat, curves.items(), strict=True):
-        for label, (name, unit) in lines.items():
+    lines = {name: {t: ratios.GROWTH[t] for t in titles} for name, titles in PANELS.items()}
+    lines["depth, M rays/s"] = {name: (name, "M rays/s") for name in ratios.DEPTH}
+    panels: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for panel, figure_of in lines.items():
+        for label, (name, unit) in figure_of.items():
             points = [(size, figures[size][name] / ratios.UNITS[unit]) for size in sizes if name in figures[size]]
             if points:
-                axis.plot(*zip(*points, strict=True), marker="o", label=label.removesuffix(", steps/s"))
+                panels.setdefault(panel, {})[label.removesuffix(", steps/s")] = points
+    if not panels:
+        return
+    picture, axes = pyplot.subplots(
+        1, len(panels), figsize=(5.5 * len(panels), 4.5), layout="constrained", squeeze=False
+    )
+    for axis, (panel, curves) in zip(axes.flat, panels.items(), strict=True):
+        for label, points in curves.items():
+            axis.plot(*zip(*points, strict=True), marker="o", label=label)
         axis.set(title=panel, xlabel="environments", xscale="log", xticks=sizes, xticklabels=sizes)
         axis.minorticks_off()
         if panel.startswith("depth"):  # ours and the peers' are orders of magnitude apart
@@ -113,7 +121,7 @@ def draw(figures: dict[int, dict[str, float]], path: Path, title: str) -> None:
         else:
             axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-        if len(lines) > 1 and axis.lines:
+        if len(curves) > 1:
             axis.legend()
     picture.suptitle(title)
     picture.savefig(path, dpi=100)
