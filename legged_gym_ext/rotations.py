@@ -6,7 +6,6 @@ all pairwise products. That is three launches instead of thirty, which counts wi
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import torch
@@ -87,8 +86,3 @@ def yaw_of(q: Tensor) -> Tensor:
     """Return the heading (...,) in (-pi, pi] of quaternions (..., 4)."""
     w, x, y, z = q.unbind(-1)
     return torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-
-
-def wrap_to_pi(angle: Tensor) -> Tensor:
-    """Return ``angle`` (radians) brought into (-pi, pi]."""
-    return math.pi - torch.remainder(math.pi - angle, 2 * math.pi)

@@ -14,6 +14,7 @@ from legged_gym_ext.config import Config
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
 from legged_gym_ext.envs.cuda_graph import GraphedCall
 from legged_gym_ext.envs.state import EnvState, copy_tensors, put_tensors
+from legged_gym_ext.masked import assign
 from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, load_robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_yaw
 from legged_gym_ext.runtime import one_thread
@@ -273,16 +274,16 @@ class ParkourEnv(VecEnv):
                 )
             )
         variant = choose(draw["choices"][:, 1], config.terrain.variants)
-        _assign(mask, state.tile, self.library.tile_index(state.terrain_kind, state.terrain_level, variant))
+        assign(mask, state.tile, self.library.tile_index(state.terrain_kind, state.terrain_level, variant))
         self._look_up_tiles()
         self.simulator.set_tiles(mask, self.boxes)
 
         share = randomization.strength(config.randomization, state.terrain_level)
-        _assign(mask, self._domain, torch.lerp(self._nominal_domain, draw["domain"], share[:, None]))
+        assign(mask, self._domain, torch.lerp(self._nominal_domain, draw["domain"], share[:, None]))
         self.simulator.randomize(mask, self.domain)
         late = draw["latency"][:, 0].long().clamp(max=config.randomization.action_latency[1])
-        _assign(mask, state.action_latency, late * (share > 0))
-        _assign(mask, state.forward_speed, draw["forward_speed"][:, 0])
+        assign(mask, state.action_latency, late * (share > 0))
+        assign(mask, state.forward_speed, draw["forward_speed"][:, 0])
 
         still, joints_still = self._zero_pose[:, :3], self._zero_pose[:, 3:]
         turned = quat_from_yaw(draw["yaw"][:, 0])
@@ -381,9 +382,3 @@ class ParkourEnv(VecEnv):
     def _surely_none(self, mask: Tensor) -> bool:
         """Return whether no environment is in the mask; never on a GPU, which would have to be waited for."""
         return self.generator.device.type == "cpu" and not bool(mask.any())
-
-
-def _assign(mask: Tensor, target: Tensor, values: Tensor) -> None:
-    """Write ``values`` into the masked rows of ``target``, in place."""
-    rows = mask.view(-1, *[1] * (target.dim() - 1))
-    torch.where(rows, values, target, out=target)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from legged_gym_ext import memory
 from legged_gym_ext.config import CameraConfig
+from legged_gym_ext.masked import assign
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler, quat_multiply, quat_rotate
 from legged_gym_ext.sensors.box_raycast import deliver_depth, render_depth, warm_up
 
@@ -87,8 +88,8 @@ class DepthCamera:
         position = self._mount_pos + self.config.position_noise * noise[:, :3]
         angles = math.radians(self.config.rotation_noise_degrees) * noise[:, 3:]
         rotation = quat_multiply(self._mount_quat.expand(self.num_envs, 4), quat_from_euler(*angles.unbind(-1)))
-        state.mount_pos.copy_(torch.where(mask[:, None], position, state.mount_pos))
-        state.mount_quat.copy_(torch.where(mask[:, None], rotation, state.mount_quat))
+        assign(mask, state.mount_pos, position)
+        assign(mask, state.mount_quat, rotation)
 
     def pose(self, state: CameraState, root_pos: Tensor, root_quat: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the cameras are, (num_envs, 3), and how they are turned, (num_envs, 3, 3), see render_depth."""
@@ -116,7 +117,7 @@ class DepthCamera:
         config, frames = self.config, state.frames
         taken = due | reset
         for slot in range(config.latency, 0, -1):
-            frames[slot] = torch.where(taken[:, None], frames[slot - 1], frames[slot])
+            assign(taken, frames[slot], frames[slot - 1])
 
         position, rotation = self.pose(state, root_pos, root_quat)
         depths = frames[0] if self._depths is None else self._depths
@@ -127,4 +128,4 @@ class DepthCamera:
         deliver_depth(*noise, config.near, config.far, taken, depths, frames[0])
 
         for slot in range(1, config.latency + 1):
-            frames[slot] = torch.where(reset[:, None], frames[0], frames[slot])
+            assign(reset, frames[slot], frames[0])

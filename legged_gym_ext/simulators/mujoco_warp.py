@@ -11,6 +11,7 @@ from torch import Tensor
 
 from legged_gym_ext import memory, warp_runtime
 from legged_gym_ext.config import SimConfig
+from legged_gym_ext.masked import assign
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators import mujoco_warp_kernels as kernels
 from legged_gym_ext.simulators import mujoco_warp_parameters as parameter_kernels
@@ -99,20 +100,20 @@ class MujocoWarpSimulator:
             *((state.root_lin_vel, root_lin_vel), (state.root_ang_vel, root_ang_vel)),
             *((state.joint_pos, joint_pos), (state.joint_vel, joint_vel)),
         ):
-            _assign(mask, target, values)
+            assign(mask, target, values)
         self._launch(kernels.settle, mask, self.num_envs, [self._worlds, self._layout])
 
     def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
         """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
         if boxes.shape != self.boxes.shape:
             raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not {tuple(self.boxes.shape)}")
-        _assign(mask, self.boxes, boxes)
+        assign(mask, self.boxes, boxes)
         self._launch(kernels.place_boxes, mask, (self.num_envs, MAX_BOXES), self._terrain)
 
     def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
         """Give the masked environments the physical ``parameters``."""
         for name, tensor in self.parameters.tensors().items():
-            _assign(mask, tensor, parameters.tensors()[name])
+            assign(mask, tensor, parameters.tensors()[name])
         self._launch(parameter_kernels.randomize, mask, self.num_envs, [self._nominal, self._parameters])
 
     def push(self, mask: Tensor, velocity: Tensor) -> None:
@@ -197,12 +198,6 @@ class MujocoWarpSimulator:
             *(getattr(model, name) for name in TERRAIN_FIELDS),
             *(data.geom_xpos, data.geom_xmat),
         ]
-
-
-def _assign(mask: Tensor, target: Tensor, values: Tensor) -> None:
-    """Write ``values`` into the masked rows of ``target``, in place."""
-    rows = mask.view(-1, *[1] * (target.dim() - 1))
-    torch.where(rows, values, target, out=target)
 
 
 def _numbers(array: wp.array) -> wp.array:
