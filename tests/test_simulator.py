@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
@@ -9,9 +13,10 @@ import torch
 
 from legged_gym_ext.config import RobotConfig, SimConfig
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.paths import resolve
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.rotations import quat_multiply, quat_rotate
-from legged_gym_ext.simulators import ENGINES, make_simulator
+from legged_gym_ext.simulators import ENGINES, make_simulator, mujoco_cpu_kernels
 from legged_gym_ext.simulators.base import DomainParameters, Simulator
 from legged_gym_ext.simulators.mujoco_model import build_model, make_spec
 from legged_gym_ext.terrain.boxes import ABSENT, CENTER, HALF, MAX_BOXES, QUAT
@@ -218,6 +223,43 @@ def test_the_centre_of_mass_moves_as_asked(robot: Robot, engine: SimConfig) -> N
     assert simulator.state.root_lin_vel[1, 0] > simulator.state.root_lin_vel[0, 0] + 0.05
 
 
+def test_how_the_torso_is_turned_in_the_urdf_does_not_matter(tmp_path: Path, engine: SimConfig) -> None:
+    """The centre of mass of a base of two links moves in the root's frame, whatever frames its links have."""
+    text, quarter = resolve(RobotConfig().urdf).read_text(), str(math.pi / 2)
+    joint = '"torso_joint" type="fixed">\n    <origin xyz="0 0 0" rpy="0 0 {}"/>'
+    inertia = '<origin xyz="{}" rpy="0 0 {}"/>'
+    old, new = inertia.format("0.01194 0 0.2231", "0"), inertia.format("0 -0.01194 0.2231", f"-{quarter}")
+    assert text.count(joint.format("0")) == text.count(old) == 1
+    turned = text.replace(joint.format("0"), joint.format(quarter)).replace(old, new)
+    states = []
+    for name, urdf in (("as_it_is", text), ("turned", turned)):
+        (tmp_path / f"{name}.urdf").write_text(urdf)
+        robot = load_robot(dataclasses.replace(RobotConfig(), urdf=str(tmp_path / f"{name}.urdf")))
+        simulator = make(engine, robot, 1, flat_tile(1))
+        parameters = DomainParameters.nominal(1, "cpu")
+        parameters.mass_offset[:] = torch.tensor([0.08, -0.05, 0.1])
+        simulator.randomize(torch.ones(1, dtype=torch.bool), parameters)
+        pose = stand(simulator, robot)
+        for _ in range(15):
+            simulator.step(pose)
+        states.append(simulator.state)
+    torch.testing.assert_close(states[1].root_pos, states[0].root_pos, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(states[1].root_quat, states[0].root_quat, atol=1e-4, rtol=0.0)
+
+
+def test_a_reset_leaves_nothing_of_the_past(robot: Robot, engine: SimConfig) -> None:
+    used, new = make(engine, robot, 2, steps_tile(2, 5)), make(engine, robot, 2, steps_tile(2, 5))
+    pose = stand(used, robot)
+    for _ in range(10):
+        used.step(pose + 0.3 * torch.randn(2, NUM_JOINTS))
+    for simulator in (used, new):
+        stand(simulator, robot)
+        for step in range(5):
+            simulator.step(pose + 0.05 * step)
+    for name, tensor in new.state.tensors().items():
+        torch.testing.assert_close(used.state.tensors()[name], tensor, atol=0.0, rtol=0.0, msg=name)
+
+
 def test_restore_gives_the_same_future_bit_for_bit(robot: Robot, engine: SimConfig) -> None:
     simulator = make(engine, robot, 3, steps_tile(3, 7))
     pose = stand(simulator, robot)
@@ -262,6 +304,26 @@ def test_a_world_that_diverges_is_told_and_harms_no_other(robot: Robot, engine: 
     stand(simulator, robot, bad)
     simulator.step(pose)
     assert not simulator.state.diverged.any()
+
+
+def test_what_is_finite_but_far_too_fast_has_diverged(robot: Robot, engine: SimConfig) -> None:
+    simulator = make(engine, robot, 2, flat_tile(2))
+    pose = stand(simulator, robot, height=5.0)
+    simulator.push(torch.tensor([True, False]), torch.tensor([[0.0, 3000.0, 0.0]]).repeat(2, 1))
+    simulator.step(pose)
+    assert simulator.state.diverged.tolist() == [True, False]
+
+
+def test_each_sign_of_a_broken_world_is_enough() -> None:
+    """An error, a warning, a velocity that is NaN or too high: by what ``mujoco.batch`` reports of each world."""
+    bad, num_envs = np.array([2, 5]), 6
+    qvel, status, warning = np.zeros((num_envs, 16)), np.zeros(num_envs, np.int32), np.zeros((num_envs, 7, 2), np.int32)
+    status[0], warning[1, 2, 1], warning[2, 5, 1], qvel[3, 7], qvel[4, 0] = 1, 1, 3, np.nan, -11.0
+    warning[5, 3, 1] = 1  # none of the bad ones
+    found = np.zeros(num_envs, bool)
+    assert mujoco_cpu_kernels.find_broken(qvel, status, warning, bad, 10.0, found)
+    assert found.tolist() == [True] * 5 + [False]
+    assert not mujoco_cpu_kernels.find_broken(qvel[5:], status[5:], warning[5:], bad, 10.0, found[5:])
 
 
 def test_the_number_of_threads_does_not_matter(robot: Robot) -> None:

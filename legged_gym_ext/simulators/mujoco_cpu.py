@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+from collections.abc import Iterable
 
 import mujoco
 import numpy as np
@@ -14,20 +14,20 @@ from torch import Tensor
 from legged_gym_ext import memory
 from legged_gym_ext.config import SimConfig
 from legged_gym_ext.robot import Robot
-from legged_gym_ext.rotations import quat_rotate, quat_rotate_inverse
 from legged_gym_ext.runtime import available_cores
+from legged_gym_ext.simulators import mujoco_cpu_kernels as kernels
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco_model import BOX_FLOOR, MAX_SPEED, build_model
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 _BROKEN = np.array([int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}")) for field in ("QPOS", "QVEL", "QACC")])
 """Warnings after which MuJoCo has put a world back to its initial state."""
-
-
-_PER_WORLD = (
-    *("geom_pos", "geom_quat", "geom_size", "geom_aabb", "geom_rbound", "geom_sameframe", "geom_friction"),
-    *("body_mass", "body_ipos", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+_BOXES = ("geom_pos", "geom_quat", "geom_size", "geom_aabb", "geom_rbound")
+_PARAMETERS = (
+    *("geom_friction", "body_mass", "body_ipos"),
+    *("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
 )
+_PER_WORLD = (*_BOXES, "geom_sameframe", *_PARAMETERS)
 """Fields of the model that each world has of its own: half of what it takes, by measurement."""
 
 
@@ -53,21 +53,18 @@ class MujocoCpuSimulator:
         self._sensors = self.batch.bind("sensordata")
         self._model_fields = {name: self.batch.expand(name) for name in _PER_WORLD}
 
-        # What is read from the engine: its own memory, and all of it in float32, of which the state is views.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nor is it written
-            self._engine = [torch.from_numpy(array) for array in (self._qpos, self._qvel, self._force, self._sensors)]
-        self._float32 = [torch.zeros_like(tensor, dtype=torch.float32) for tensor in self._engine]
-        self._joint_columns = torch.from_numpy(self.layout.qpos), torch.from_numpy(self.layout.dofs)
-        self.state = self._views(SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), self.device))
+        # The state's tensors and the parameters are written in place for good: these arrays are the same memory.
+        self.state = SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), self.device)
+        self._state = _arrays(getattr(self.state, name) for name in kernels.STATE)
         self.boxes = torch.tensor(ABSENT).repeat(num_envs, MAX_BOXES, 1)
         self.parameters = DomainParameters.nominal(num_envs, self.device)
+        self._parameters = _arrays(self.parameters.tensors().values())
         every = torch.ones(num_envs, dtype=torch.bool)
         self.set_tiles(every, self.boxes.clone())
-        self.randomize(every, self.parameters)
+        self.randomize(every, DomainParameters.nominal(num_envs, self.device))
         self._fresh_state = self.batch.state[0].copy()
         self._place_at_default(np.arange(num_envs))
-        self._refresh()
+        self._read_state()
 
     def step(self, joint_targets: Tensor) -> None:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
@@ -75,16 +72,11 @@ class MujocoCpuSimulator:
         self.batch.warning[:] = 0
         with contextlib.suppress(SimulationError):  # batch.status tells which worlds it was
             self.batch.step(nstep=self.decimation)
-        self._refresh()
-        qpos, qvel, *_ = self._float32
-        sound = (qvel.abs().amax(dim=1) < MAX_SPEED) & qpos.isfinite().all(dim=1)
-        sound &= torch.from_numpy(self.batch.status == 0)
-        if self.batch.warning.any():
-            sound &= torch.from_numpy((self.batch.warning[:, _BROKEN, 1] == 0).all(axis=1))
-        torch.logical_not(sound, out=self.state.diverged)
-        if not sound.all():
-            self._place_at_default(np.flatnonzero(self.state.diverged.numpy()))
-            self._refresh()
+        self._read_state()
+        broken, batch = self.state.diverged.numpy(), self.batch
+        if kernels.find_broken(self._qvel, batch.status, batch.warning, _BROKEN, MAX_SPEED, broken):
+            self._place_at_default(np.flatnonzero(broken))
+            self._read_state()
 
     def reset(
         self,
@@ -100,52 +92,41 @@ class MujocoCpuSimulator:
         worlds = np.flatnonzero(mask.numpy())
         if not worlds.size:
             return
-        self.batch.state[worlds] = self._fresh_state
-        self._qpos[worlds, 0:3] = root_pos.numpy()[worlds]
-        self._qpos[worlds, 3:7] = root_quat.numpy()[worlds]
-        self._qvel[worlds, 0:3] = root_lin_vel.numpy()[worlds]
-        self._qvel[worlds, 3:6] = quat_rotate_inverse(root_quat, root_ang_vel).numpy()[worlds]
-        self._qpos[worlds[:, None], self.layout.qpos] = joint_pos.numpy()[worlds]
-        self._qvel[worlds[:, None], self.layout.dofs] = joint_vel.numpy()[worlds]
-        # The motors hold the pose until the first step, which sets its own targets.
-        self._ctrl[worlds] = joint_pos.numpy()[worlds]
+        placement = _arrays((root_pos, root_quat, root_lin_vel, root_ang_vel, joint_pos, joint_vel))
+        engine = self.batch.state, self._qpos, self._qvel, self._ctrl
+        kernels.place(mask.numpy(), self._fresh_state, placement, self.layout.qpos, self.layout.dofs, engine)
         self.batch.forward(worlds)
         self.state.diverged &= ~mask
-        self._refresh()
+        self._read_state()
 
     def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
         """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
         if boxes.shape != (self.num_envs, MAX_BOXES, BOX_DIM):
             raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not {(self.num_envs, MAX_BOXES, BOX_DIM)}")
-        worlds, geoms, fields = np.flatnonzero(mask.numpy()), self.layout.boxes, self._model_fields
-        rows = boxes.numpy()[worlds]
-        self.boxes.numpy()[worlds] = rows
-        half = np.maximum(rows[..., HALF], BOX_FLOOR)
-        fields["geom_pos"][worlds, geoms] = rows[..., CENTER]
-        fields["geom_quat"][worlds, geoms] = rows[..., QUAT]
-        fields["geom_size"][worlds, geoms] = half
-        fields["geom_aabb"][worlds, geoms, 3:] = half
-        fields["geom_rbound"][worlds, geoms] = np.linalg.norm(half, axis=-1)
+        worlds, fields = mask.numpy(), self._model_fields
+        self.boxes.numpy()[worlds] = boxes.numpy()[worlds]
+        kernels.set_boxes(
+            worlds,
+            _arrays((boxes[..., CENTER], boxes[..., QUAT], boxes[..., HALF])),
+            BOX_FLOOR,
+            self.layout.boxes.start,
+            tuple(fields[name] for name in _BOXES),
+        )
 
     def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
         """Give the masked environments the physical ``parameters``."""
         worlds = np.flatnonzero(mask.numpy())
         if not worlds.size:
             return
-        new = {name: tensor.numpy()[worlds] for name, tensor in parameters.tensors().items()}
-        for name, tensor in self.parameters.tensors().items():
-            tensor.numpy()[worlds] = new[name]
-        robot, layout, fields, base = self.robot, self.layout, self._model_fields, self.layout.base_bodies
-        fields["geom_friction"][worlds[:, None], layout.robot_geoms, 0] = new["friction"][:, None]
-        fields["body_mass"][worlds, base[0]] = self.model.body_mass[base[0]] + new["added_mass"]
-        offset = np.einsum("bij,nj->nbi", layout.root_to_base, new["mass_offset"])
-        fields["body_ipos"][worlds[:, None], base] = self.model.body_ipos[base] + offset
-        stiffness = robot.stiffness * new["stiffness"] * new["motor_strength"]
-        damping = robot.damping * new["damping"] * new["motor_strength"]
-        fields["actuator_gainprm"][worlds, :, 0] = stiffness
-        fields["actuator_biasprm"][worlds, :, 1] = -stiffness
-        fields["actuator_biasprm"][worlds, :, 2] = -damping
-        fields["actuator_forcerange"][worlds] = self.model.actuator_forcerange * new["motor_strength"][..., None]
+        robot, layout, model, fields = self.robot, self.layout, self.model, self._model_fields
+        kernels.set_parameters(
+            mask.numpy(),
+            _arrays(parameters.tensors().values()),
+            self._parameters,
+            (layout.robot_geoms, layout.base_bodies, layout.root_to_base),
+            (model.body_mass, model.body_ipos, model.actuator_forcerange, robot.stiffness, robot.damping),
+            tuple(fields[name] for name in _PARAMETERS),
+        )
         self.batch.set_const(worlds)
         # It marks boxes that happen not to be turned, and MuJoCo would then ignore the quaternions of later tiles.
         fields["geom_sameframe"][worlds, layout.boxes] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE.value
@@ -176,22 +157,12 @@ class MujocoCpuSimulator:
         self._ctrl[worlds] = self.robot.default_joint_pos
         self.batch.forward(worlds)
 
-    def _refresh(self) -> None:
+    def _read_state(self) -> None:
         """Copy what the engine computed into the state's tensors."""
-        for copy, original in zip(self._float32, self._engine, strict=True):
-            copy.copy_(original)
-        (qpos, qvel, _, sensors), state = self._float32, self.state
-        torch.index_select(qpos, 1, self._joint_columns[0], out=state.joint_pos)
-        torch.index_select(qvel, 1, self._joint_columns[1], out=state.joint_vel)
-        state.root_ang_vel.copy_(quat_rotate(state.root_quat, qvel[:, 3:6]))
-        forces = sensors[:, self.layout.body_force].view(self.num_envs, -1, 3)
-        torch.linalg.vector_norm(forces, dim=-1, out=state.body_force)
+        layout, engine = self.layout, (self._qpos, self._qvel, self._force, self._sensors)
+        sensors = (layout.foot_pos, layout.foot_vel, layout.foot_force, layout.body_force)
+        kernels.read_state(*engine, layout.qpos, layout.dofs, tuple(rows.start for rows in sensors), self._state)
 
-    def _views(self, state: SimulatorState) -> SimulatorState:
-        """Let those of the state's tensors be views of the engine's values that are the same numbers."""
-        (qpos, qvel, force, sensors), layout = self._float32, self.layout
-        state.root_pos, state.root_quat, state.root_lin_vel = qpos[:, 0:3], qpos[:, 3:7], qvel[:, 0:3]
-        state.joint_torque = force
-        for name in ("foot_pos", "foot_vel", "foot_force"):
-            setattr(state, name, sensors[:, getattr(layout, name)].unflatten(1, (-1, 3)))
-        return state
+
+def _arrays(tensors: Iterable[Tensor]) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.numpy() for tensor in tensors)
