@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # imported where it is used: see runtime.py
     import torch
 
 _MEMINFO = Path("/proc/meminfo")
+_CONTAINER = Path("/sys/fs/cgroup")  # as seen from within one (control groups, version 2)
 _ALLOCATION = re.compile(r"out of memory|failed to allocate \d+ bytes|can't allocate memory", re.IGNORECASE)
 """What torch, Warp and CUDA say when an allocation fails."""
 
@@ -34,10 +35,22 @@ def available(device: torch.device) -> int | None:
 
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if not _MEMINFO.exists():
+    found = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text("utf-8")) if _MEMINFO.exists() else None
+    machine = int(found[1]) * 1024 if found else None
+    rooms = [room for room in (machine, _room_in_container()) if room is not None]
+    return min(rooms, default=None)
+
+
+def _room_in_container() -> int | None:
+    """Return what is left of the container's memory, in bytes; None without a limit. Files' caches make way."""
+    files = [_CONTAINER / name for name in ("memory.max", "memory.current", "memory.stat")]
+    if not all(file.exists() for file in files):
         return None
-    found = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text("utf-8"))
-    return int(found[1]) * 1024 if found else None
+    limit, used, details = (file.read_text("utf-8").strip() for file in files)
+    if limit == "max":
+        return None
+    cached = re.search(r"^inactive_file (\d+)$", details, re.MULTILINE)
+    return max(int(limit) - int(used) + (int(cached[1]) if cached else 0), 0)
 
 
 @contextmanager

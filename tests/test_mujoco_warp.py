@@ -15,7 +15,7 @@ import warp as wp
 from no_sync import NoSync
 from torch import Tensor
 
-from legged_gym_ext import memory, warp_runtime
+from legged_gym_ext import warp_runtime
 from legged_gym_ext.config import Config, RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.envs.randomization import UniformColumns, episode_ranges
 from legged_gym_ext.errors import UserError
@@ -261,43 +261,12 @@ def test_there_is_room_for_the_contacts_of_falls_on_the_hardest_tiles(robot: Rob
     assert most > 20
 
 
-def test_too_many_environments_for_the_memory_are_one_clear_line(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
-    for engine in ("mujoco", "mujoco_warp"):
-        with pytest.raises(UserError, match=r"env.num_envs: physics of 1000000000 environments needs .* GB, .* fit$"):
-            make_simulator(SimConfig(engine=engine), robot, 10**9, CPU)
-    monkeypatch.setattr(memory, "available", lambda device: 1_234_567)
-    with pytest.raises(UserError, match="'?cpu'? has 0.0 GB free; about 12 fit"):
-        memory.require("physics", 100_000, 13, CPU)
-    memory.require("physics", 100_000, 12, CPU)
-    monkeypatch.setattr(memory, "available", lambda device: None)
-    memory.require("physics", 100_000, 10**9, CPU)
-
-
 def test_memory_estimate_is_what_the_arrays_take(robot: Robot) -> None:
     simulator = make(robot)
     assert isinstance(simulator, MujocoWarpSimulator)
     room = capacities(simulator.model, simulator.layout, SimConfig())
     arrays = _bytes(simulator._model) + _bytes(simulator._data)
     assert arrays < N * bytes_per_world(simulator.model, *room) < 3 * arrays
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
-        RuntimeError("Failed to allocate 123456 bytes on device 'cuda:0'"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
-    ],
-)
-def test_a_failed_allocation_is_one_clear_line(error: Exception) -> None:
-    with pytest.raises(UserError, match="env.num_envs: out of memory with 77 environments"), memory.guard(77):
-        raise error
-
-
-def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), memory.guard(77):
-        raise RuntimeError("shapes do not match")
 
 
 def test_a_missing_package_is_one_clear_line(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:

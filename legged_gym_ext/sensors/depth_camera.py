@@ -53,8 +53,9 @@ class DepthCamera:
         """Of the images."""
         self.focal = 0.5 * self.resolution[1] / math.tan(math.radians(config.horizontal_fov_degrees) / 2)
         """Focal length, pixels."""
-        images = (config.latency + 2) * self.num_pixels * self.dtype.itemsize  # and the observation's
-        memory.require("camera images", images, num_envs, self.device)
+        images = 2 * (config.latency + 2)  # the observation's too, and all once more for the lane that rests
+        image_bytes = self.num_pixels * self.dtype.itemsize
+        memory.require("camera images", images * image_bytes, num_envs, self.device)
         warm_up(self.device)
         zero = torch.zeros((), device=self.device)
         pitch = torch.tensor(math.radians(config.pitch_degrees), device=self.device)
