@@ -16,7 +16,7 @@ from legged_gym_ext.rendering.opengl import choose_backend
 from legged_gym_ext.run_folder import find_saved
 from legged_gym_ext.runtime import resolve_runtime, seed_everything
 from legged_gym_ext.tasks import get_factories
-from legged_gym_ext.terrain.tiles import KINDS
+from legged_gym_ext.terrain.tiles import KINDS, only
 
 if TYPE_CHECKING:
     from rsl_rl.models import MLPModel
@@ -129,7 +129,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         f"env.num_envs={NUM_ENVS}",
         *evaluation.HELD_LEVELS,
         *(() if args.randomize else evaluation.NOTHING_RANDOM),
-        *(evaluation.only_terrain(args.terrain) if args.terrain else ()),
+        *(only([args.terrain]) if args.terrain else ()),
         *args.overrides,
     ]
     return args

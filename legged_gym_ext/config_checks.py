@@ -10,6 +10,7 @@ from typing import Any
 
 from legged_gym_ext.config import Config, TerrainConfig
 from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.terrain.boxes import MAX_BOXES
 
 CHOICES = {
     "sim.engine": ("auto", "mujoco", "mujoco_warp"),
@@ -27,7 +28,7 @@ FOLDER_NAMES = ("experiment_name", "run_name")
 # Section -> its keys that the rule holds for; of a key that is a section, a list or a dict, every number in it.
 AT_LEAST_ONE = {
     "sim": "decimation iterations ls_iterations",
-    "terrain": "levels variants waypoints",
+    "terrain": "levels variants length width stepping_stones.count",
     "camera": "resolution update_interval",
     "height_scan": "shape",
     "teacher": "hidden_dims critic_hidden_dims scan_encoder_dims",
@@ -39,7 +40,10 @@ AT_LEAST_ONE = {
 POSITIVE = {
     "sim": "dt",
     "robot": "action_scale",
-    "terrain": "length width",
+    "terrain": (
+        "steps.length gaps.length hurdles.thickness hurdles.spacing stairs.run stepping_stones.size "
+        "stepping_stones.width ramps.length beams.width beams.length"
+    ),
     "camera": "horizontal_fov_degrees near",
     "height_scan": "clip",
     "commands": "waypoint_radius",
@@ -61,7 +65,7 @@ NOT_NEGATIVE = {
     "commands": "forward_speed heading_gain max_yaw_rate",
     "observations": "noise",
     "rewards": "air_time_target swing_height edge_distance edge_height",
-    "randomization": ("mass_offset push_interval push_velocity action_latency initial_yaw initial_joint_pos"),
+    "randomization": "mass_offset push_interval push_velocity action_latency initial_yaw initial_joint_pos",
     "ppo": "value_loss_coef entropy_coef",
     "distill": "start feature_loss_weight",
     "runner": "keep_checkpoints",
@@ -73,6 +77,11 @@ SHARES = {
     "rewards": "stance_share",
     "ppo": "gamma lam",
     "distill": "beta beta_decay",
+}
+AT_LEAST = {"terrain.waypoints": 3}
+AT_MOST = {
+    "terrain.stepping_stones.count": (MAX_BOXES - 2) // 2,  # two rows, and the platforms before and after them
+    "terrain.ramps.tilt_degrees": 60,
 }
 ORDERED = {
     "height_scan": "x y",
@@ -96,6 +105,10 @@ def validate(config: Config) -> None:
         for key in keys_of(table):
             for name, value in _numbers(key, get(config, key)):
                 _require(rule(value), name, f"a number {wanted}", value)
+    for bounds, sign, wanted in ((AT_LEAST, 1, ">="), (AT_MOST, -1, "<=")):
+        for key, bound in bounds.items():
+            for name, value in _numbers(key, get(config, key)):
+                _require(sign * value >= sign * bound, name, f"a number {wanted} {bound}", value)
     for key, choices in CHOICES.items():
         if get(config, key) not in choices:
             raise unknown(key, get(config, key), choices)

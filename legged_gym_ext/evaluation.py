@@ -10,8 +10,6 @@ import torch
 from rsl_rl.models import MLPModel
 from torch import Tensor
 
-from legged_gym_ext.terrain.tiles import KINDS
-
 if TYPE_CHECKING:
     from legged_gym_ext.envs.parkour_env import ParkourEnv
 
@@ -28,11 +26,6 @@ NOTHING_RANDOM = (
 
 Robots still start at slightly random places, headings and joint angles.
 """
-
-
-def only_terrain(kind: str) -> tuple[str, ...]:
-    """Return the changes to a run's configuration that leave no terrain but ``kind``."""
-    return tuple(f"terrain.{other}.proportion={float(other == kind)}" for other in KINDS)
 
 
 def spread_levels(kinds: Tensor, levels: int) -> Tensor:

@@ -17,6 +17,7 @@ from legged_gym_ext.config import Config
 from legged_gym_ext.config_io import config_from_dict, load_config, load_saved_config, save_config, to_dict
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.tasks import get_factories, register, task_names
+from legged_gym_ext.terrain.tiles import only
 
 ROUND_TRIP = {
     "sim.dt": st.floats(1e-5, 0.02),
@@ -178,6 +179,13 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("teacher.hidden_dims=[8,0]", "teacher.hidden_dims[1]: expected a number >= 1, got 0"),
         ("terrain.gaps.width=[0.1,-0.5]", "terrain.gaps.width[1]: expected a number >= 0, got -0.5"),
         ("terrain.gaps.width=[1]", "terrain.gaps.width: expected two values"),
+        ("terrain.gaps.width=[.inf,1]", "terrain.gaps.width[0]: expected a finite number"),
+        ("terrain.stairs.run=[0.5,0]", "terrain.stairs.run[1]: expected a number > 0, got 0"),
+        ("terrain.length=0.5", "terrain.length: expected a number >= 1, got 0.5"),
+        ("terrain.waypoints=2", "terrain.waypoints: expected a number >= 3, got 2"),
+        ("terrain.stepping_stones.count=16", "terrain.stepping_stones.count: expected a number <= 15, got 16"),
+        ("terrain.ramps.tilt_degrees=[1,90]", "terrain.ramps.tilt_degrees[1]: expected a number <= 60, got 90"),
+        ("terrain.flat.proportion=-1", "terrain.flat.proportion: expected a number >= 0, got -1"),
         ("randomization.friction=[2,1]", "randomization.friction: expected [low, high] with low <= high"),
         (
             "sim.engine=mujocco",
@@ -200,6 +208,18 @@ def test_values_that_are_not_allowed(override: str, expected: str) -> None:
     assert expected in message_of("parkour_depth", override)
 
 
+def test_a_teacher_must_have_what_it_sees_by() -> None:
+    with pytest.raises(UserError, match=r"env.scandots: expected true with teacher.kind=scandots"):
+        load_config("parkour_depth", ["teacher.kind=scandots", "env.scandots=false"])
+    with pytest.raises(UserError, match=r"distill.enabled: expected false with camera.enabled=false"):
+        load_config("parkour_depth", ["teacher.kind=scandots", "camera.enabled=false"])
+
+
+def test_one_kind_of_tile_at_least_must_be_left() -> None:
+    with pytest.raises(UserError, match="terrain: expected a proportion > 0 for one kind at least"):
+        load_config("parkour_depth", only([]))
+
+
 def test_values_at_the_bounds_are_allowed() -> None:
     overrides = [
         "env.num_envs=1",
@@ -208,6 +228,9 @@ def test_values_at_the_bounds_are_allowed() -> None:
         "randomization.friction=[1,1]",
         "distill.beta=0",
         "run_name=",
+        "terrain.gaps.width=[0,0]",
+        "terrain.waypoints=3",
+        "terrain.stepping_stones.count=15",
     ]
     assert load_config("parkour_depth", overrides).env.num_envs == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dummy_env import DummyEnv, small_config
+from dummy_env import DummyEnv
 from rsl_rl.models import MLPModel
 from rsl_rl.modules.distribution import GaussianDistribution
 from rsl_rl.utils import split_and_pad_trajectories
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.depth_encoder import DepthEncoder
 from legged_gym_ext.models.distribution import ActionDistribution
@@ -289,21 +288,6 @@ def test_exported_teacher_acts_as_the_teacher_does(kind: str) -> None:
     onnx = teacher.as_onnx()
     assert onnx.get_dummy_inputs()[0].shape[1] == flat.shape[1]
     torch.testing.assert_close(onnx(flat), teacher(obs))
-
-
-def test_configuration_names_what_is_wrong() -> None:
-    for change, message in (
-        ({"teacher": {"kind": "depht"}}, "did you mean 'depth'"),
-        ({"camera": {"enabled": False}}, "camera.enabled"),
-        ({"runner": {"logger": "tensorbord"}}, "did you mean 'tensorboard'"),
-        ({"teacher": {"kind": "scandots"}, "env": {"scandots": False}}, "env.scandots"),
-    ):
-        config = small_config()
-        for section, values in change.items():
-            for key, value in values.items():
-                setattr(getattr(config, section), key, value)
-        with pytest.raises(UserError, match=message):
-            rsl_rl_config(config)
 
 
 def test_actions_are_drawn_as_rsl_rl_draws_them() -> None:

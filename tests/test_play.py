@@ -25,6 +25,7 @@ from legged_gym_ext.rendering.viewer import Live, open_viewer
 from legged_gym_ext.run_folder import create_run_folder
 from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.boxes import CENTER, HALF
+from legged_gym_ext.terrain.tiles import only
 
 CPU = torch.device("cpu")
 TINY = ("terrain.variants=1", "terrain.levels=3", "env.num_envs=4", "env.episode_length_s=1.0")
@@ -157,7 +158,7 @@ def test_nothing_random_is_left_but_the_start() -> None:
 
 @pytest.mark.parametrize("kind", ["flat", "beams"])
 def test_one_terrain_can_be_played_although_the_run_left_it_out(kind: str) -> None:
-    config = load_config("walk_flat", [*TINY, *evaluation.only_terrain(kind)])
+    config = load_config("walk_flat", [*TINY, *only([kind])])
     assert ParkourEnv(config, 1, CPU).library.kinds == (kind,)
 
 

@@ -314,30 +314,8 @@ def _set(config: TerrainConfig, key: str, value) -> None:
     setattr(config, name, value)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("levels", 0),
-        ("variants", 0),
-        ("waypoints", 2),
-        ("seed", -1),
-        ("length", 0.0),
-        ("length", 2.0),
-        ("length", math.nan),
-        ("width", -1.0),
-        ("flat.proportion", -1.0),
-        ("gaps.width", [0.1]),
-        ("gaps.width", [-0.1, 0.5]),
-        ("gaps.width", [0.1, math.inf]),
-        ("gaps.width", [0.1, 11.0]),
-        ("stairs.run", [0.5, 0.0]),
-        ("stepping_stones.count", 0),
-        ("stepping_stones.count", 16),
-        ("ramps.tilt_degrees", [1.0, 90.0]),
-        ("waypoints", 1000),
-    ],
-)
-def test_bad_configuration_is_one_clear_line(key, value):
+@pytest.mark.parametrize(("key", "value"), [("length", 2.0), ("gaps.width", [0.1, 11.0]), ("waypoints", 1000)])
+def test_a_course_without_room_is_one_clear_line(key, value):
     config = TerrainConfig()
     _set(config, key, value)
     with pytest.raises(UserError) as caught:
@@ -345,14 +323,6 @@ def test_bad_configuration_is_one_clear_line(key, value):
     message = str(caught.value)
     assert "\n" not in message
     assert key.split(".")[0] in message
-
-
-def test_all_proportions_zero_is_an_error():
-    config = TerrainConfig()
-    for kind in KINDS:
-        getattr(config, kind).proportion = 0.0
-    with pytest.raises(UserError, match="proportion"):
-        build_library(config)
 
 
 # ---- curriculum
@@ -416,9 +386,7 @@ def test_choices_are_in_range_for_the_largest_random_number():
 
 def test_first_levels():
     random = torch.linspace(0.0, 0.999, 100)
-    assert first_level(random, LEVELS, CurriculumConfig(start_level=2)).unique().tolist() == [0, 1, 2]
-    with pytest.raises(UserError, match="start_level"):
-        first_level(random, 2, CurriculumConfig(start_level=2))
+    assert first_level(random, CurriculumConfig(start_level=2)).unique().tolist() == [0, 1, 2]
 
 
 # ---- picture

@@ -153,7 +153,7 @@ class ParkourEnv(VecEnv):
         """Start fresh episodes everywhere, at the curriculum's starting levels."""
         config = self.config
         random = torch.rand(self.num_envs, generator=self.generator, device=self.device)
-        level = first_level(random, config.terrain.levels, config.curriculum)
+        level = first_level(random, config.curriculum)
         return self.place(self.library.assign_kinds(self.num_envs), level)
 
     def place(self, kind: Tensor, level: Tensor) -> TensorDict:

@@ -234,8 +234,6 @@ class ParkourRunner(OnPolicyRunner):
 
     def _make_dagger(self, obs: TensorDict, bfloat16: bool) -> Dagger:
         config = self.config
-        if not config.camera.enabled:
-            raise UserError("distill.enabled=true needs camera.enabled=true")
         student = Student(
             obs,
             self.cfg["obs_groups"],

@@ -11,7 +11,7 @@ from legged_gym_ext.paths import LOGS
 from legged_gym_ext.tasks import DEFAULT_TASK
 from legged_gym_ext.terrain.draw import draw
 from legged_gym_ext.terrain.library import build_library
-from legged_gym_ext.terrain.tiles import KINDS
+from legged_gym_ext.terrain.tiles import KINDS, only
 
 
 def main(argv: list[str]) -> None:
@@ -20,15 +20,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=LOGS / "terrain.png", help="default: logs/terrain.png")
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help=f"of {', '.join(KINDS)}; default: the task's")
     args = parse(parser, argv)
-    config = load_config(args.task or DEFAULT_TASK, args.overrides).terrain
     for kind in args.kinds or ():
         if kind not in KINDS:
             raise unknown("kind of tile", kind, KINDS)
-    if args.kinds:
-        for kind in KINDS:
-            getattr(config, kind).proportion = float(kind in args.kinds)
+    chosen = only(args.kinds) if args.kinds else ()
+    config = load_config(args.task or DEFAULT_TASK, [*args.overrides, *chosen])
     try:
-        draw(build_library(config), args.output)
+        draw(build_library(config.terrain), args.output)
     except OSError as error:
         raise UserError(f"--output {args.output}: {error.strerror}") from error
     print(args.output)

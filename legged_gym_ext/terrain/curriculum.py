@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from legged_gym_ext.config import CurriculumConfig
-from legged_gym_ext.errors import UserError
 
 
 def choose(random: Tensor, count: int) -> Tensor:
@@ -18,13 +17,8 @@ def choose(random: Tensor, count: int) -> Tensor:
     return (random * count).long()  # below count: the largest float32 under 1, times count, does not round up to it
 
 
-def first_level(random: Tensor, levels: int, config: CurriculumConfig) -> Tensor:
-    """Return the levels (N,) long in [0, config.start_level] that environments start the training at.
-
-    Raises UserError if the library has no such level.
-    """
-    if not 0 <= config.start_level < levels:
-        raise UserError(f"curriculum.start_level = {config.start_level}; allowed: 0 to {levels - 1} (terrain.levels)")
+def first_level(random: Tensor, config: CurriculumConfig) -> Tensor:
+    """Return the levels (N,) long in [0, config.start_level] that environments start the training at."""
     return choose(random, config.start_level + 1)
 
 

@@ -9,7 +9,7 @@ obstacle at least has the full size of its difficulty, the others down to ``SMAL
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -354,3 +354,8 @@ KINDS: dict[str, Callable[[float, Generator, Any, TerrainConfig], Tile]] = {
     "beams": beams,
 }
 """Every kind by name, which is also the name of its section in the configuration."""
+
+
+def only(kinds: Collection[str]) -> tuple[str, ...]:
+    """Return the changes to a configuration that leave no kind of tile but ``kinds``, those in equal proportions."""
+    return tuple(f"terrain.{kind}.proportion={float(kind in kinds)}" for kind in KINDS)
