@@ -45,13 +45,15 @@ class RobotConfig:
     no_contact_bodies: list[str] = field(  # bodies that must not touch anything: the collision reward
         default_factory=lambda: [
             "pelvis",
+            "torso_link",
             "left_hip_pitch_link",
             "left_knee_link",
             "right_hip_pitch_link",
             "right_knee_link",
         ]
     )
-    # The next three map a part of a joint's name to the value of each joint that contains it.
+    # The next three map a part of a joint's name to the value of each joint that contains it, the longest part if there
+    # are several. One that a YAML gives replaces the whole of it.
     default_pose: dict[str, float] = field(
         default_factory=lambda: {"hip_yaw": 0.0, "hip_roll": 0.0, "hip_pitch": -0.25, "knee": 0.55, "ankle": -0.30}
     )

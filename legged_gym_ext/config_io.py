@@ -20,6 +20,8 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.tasks import find_yaml
 
 BASE_KEY = "base"  # in a YAML: the task that it starts from
+GIVEN_WHOLE = ("robot.default_pose", "robot.stiffness", "robot.damping")
+"""Mappings that replace what was there, since another robot's joints have other names. The rest are merged."""
 
 
 def load_config(task: str, overrides: Sequence[str] = ()) -> Config:
@@ -146,7 +148,7 @@ def _merge_one(tree: DictConfig, key: str, value: Any, source: str) -> None:
     if isinstance(value, bool) and hint in (int, float):
         raise wrong
     try:
-        OmegaConf.update(tree, key, value)
+        OmegaConf.update(tree, key, value, merge=key not in GIVEN_WHOLE)
     except (OmegaConfBaseException, TypeError) as error:
         raise wrong from error
 

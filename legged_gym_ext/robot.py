@@ -172,16 +172,20 @@ def _hips(config: RobotConfig) -> np.ndarray:
 
 def _per_joint(section: str, values: dict[str, float], joints: list[str]) -> np.ndarray:
     """Return the value of each joint (10,): of the longest key that its name contains."""
-    result = []
+    chosen = []
     for joint in joints:
         keys = [key for key in values if key in joint]
         if not keys:
             raise UserError(f"robot.{section}: no key is part of the joint name '{joint}'; keys: {', '.join(values)}")
-        result.append(float(values[max(keys, key=len)]))
-    unused = [key for key in values if not any(key in joint for joint in joints)]
-    if unused:
-        raise unknown(f"joint name part in robot.{section}", unused[0], joints)
-    return np.array(result)
+        chosen.append(max(keys, key=len))
+    for key in values:
+        named = [longer for joint, longer in zip(joints, chosen, strict=True) if key in joint]
+        if not named:
+            raise unknown(f"joint name part in robot.{section}", key, joints)
+        if key not in chosen:
+            longer = ", ".join(dict.fromkeys(named))
+            raise UserError(f"robot.{section}.{key} has no effect: longer keys name all of its joints: {longer}")
+    return np.array([float(values[key]) for key in chosen])
 
 
 def _collision_corners(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> np.ndarray:

@@ -8,8 +8,10 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+import yaml
 
 from legged_gym_ext.config import RobotConfig, SimConfig
+from legged_gym_ext.config_io import load_config, load_saved_config, save_config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import resolve
 from legged_gym_ext.robot import load_robot
@@ -80,6 +82,39 @@ def test_another_robot_with_its_own_names_gains_pose_and_order(tmp_path: Path) -
     for column, joint in enumerate(config.joints):
         assert model.jnt_qposadr[model.joint(joint).id] == layout.qpos[column]
         assert model.actuator(column).name == joint
+
+
+def test_a_robot_with_other_names_is_configured_in_yaml(tmp_path: Path) -> None:
+    """Its mappings replace those of the default robot, whose joints it does not have; a saved run keeps them."""
+    (tmp_path / "robot.urdf").write_text(URDF.replace("_knee_", "_knie_").replace("_ankle_", "_fuss_"))
+    joints = [f"{side}_{part}_joint" for side in ("left", "right") for part in ("hip_yaw", "hip_roll", "hip_pitch")]
+    joints += [f"{side}_{part}_joint" for side in ("left", "right") for part in ("knie", "fuss")]
+    robot = {
+        "urdf": str(tmp_path / "robot.urdf"),
+        "joints": joints,
+        "feet": ["left_fuss_link", "right_fuss_link"],
+        "no_contact_bodies": ["pelvis"],
+        "default_pose": {"hip": 0.0, "knie": 0.4, "fuss": -0.2},
+        "stiffness": {"joint": 100.0, "knie_joint": 120.0},
+        "damping": {"joint": 2.0},
+    }
+    path = tmp_path / "my_robot.yaml"
+    path.write_text(yaml.safe_dump({"base": "parkour_depth", "robot": robot}))
+    config = load_config(str(path), ["robot.stiffness.fuss_joint=30"])
+    save_config(config, tmp_path / "config.yaml")
+    for read in (config, load_saved_config(tmp_path / "config.yaml")):
+        made = load_robot(read.robot)
+        assert made.default_joint_pos.tolist() == [0] * 6 + [0.4, -0.2] * 2
+        assert made.stiffness.tolist() == [100] * 6 + [120, 30] * 2
+        assert made.damping.tolist() == [2] * 10
+
+
+def test_a_gain_that_no_joint_takes_is_one_clear_line() -> None:
+    message = r"robot.stiffness.hip has no effect: longer keys name all of its joints: hip_yaw, hip_roll, hip_pitch"
+    with pytest.raises(UserError, match=message):
+        load_robot(load_config("parkour_depth", ["robot.stiffness.hip=80"]).robot)
+    with pytest.raises(UserError, match="name part in robot.damping 'kneee'"):
+        load_robot(load_config("parkour_depth", ["robot.damping.kneee=80"]).robot)
 
 
 @pytest.mark.parametrize(
