@@ -4,10 +4,11 @@
 #     benchmarks/gpu_record.sh DIR          # or OUT=DIR benchmarks/gpu_record.sh
 #
 # 1. machine     what the machine is
-# 2. tests       those that need a GPU
-# 3. benchmarks  python -m benchmarks
-# 4. training    of the default task for the time that is left, its curves, and both policies evaluated
-# 5. profile     of training iterations
+# 2. kernels     compile them, once for all
+# 3. tests       those that need a GPU
+# 4. benchmarks  python -m benchmarks
+# 5. training    of the default task for the time that is left, its curves, and both policies evaluated
+# 6. profile     of training iterations
 #
 # Each stage has a log and a time limit of its own; one that fails does not stop the next. summary.txt has their exit
 # codes and seconds. Checkpoints stay in logs/gpu_record. The exit code is 0 if every stage succeeded, otherwise 1.
@@ -42,7 +43,7 @@ FAILED=0
 export PYTHONUNBUFFERED=1
 
 # Seconds that the stages may take at most, and that must be left when the training is told to stop.
-LIMIT_TESTS=150 LIMIT_BENCHMARKS=130 LIMIT_SAVE=30 LIMIT_PLAY=40 LIMIT_PROFILE=60
+LIMIT_KERNELS=120 LIMIT_TESTS=90 LIMIT_BENCHMARKS=130 LIMIT_SAVE=30 LIMIT_PLAY=40 LIMIT_PROFILE=60
 AFTER_TRAINING=$((LIMIT_SAVE + LIMIT_PLAY + LIMIT_PROFILE))
 if [[ -n $QUICK ]]; then
     SIZES=32,64 BENCHMARK_ARGS=(--quick) PROFILE_ENVS=32 TRAINING_S=60 PLAY_ENVS=8
@@ -133,6 +134,7 @@ evaluate() { # what the run left
 
 : >"$SUMMARY"
 stage machine 30 bash -c "$(declare -f machine); PYTHON='$PYTHON' machine"
+stage kernels $LIMIT_KERNELS "$PYTHON" -m benchmarks --device "$DEVICE" --num_envs 16 --quick --only environment
 stage tests $LIMIT_TESTS "$PYTHON" -m pytest -p no:cacheprovider "${TEST_ARGS[@]}"
 stage benchmarks $LIMIT_BENCHMARKS "$PYTHON" -m benchmarks --device "$DEVICE" --num_envs $SIZES "${BENCHMARK_ARGS[@]}" \
     --time_limit $((LIMIT_BENCHMARKS - 15)) --out "$DIR/benchmarks"

@@ -22,7 +22,7 @@ class HostNumber:
             self._copy = torch.empty((), dtype=value.dtype, pin_memory=True)
             self._copy.copy_(value, non_blocking=True)
             self._arrived = torch.cuda.Event()
-            self._arrived.record()
+            self._arrived.record(torch.cuda.current_stream(value.device))
 
     def get(self) -> int:
         """Return the number."""

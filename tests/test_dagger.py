@@ -212,7 +212,7 @@ def test_frame_pool_gives_back_every_image_and_stores_each_once(
         assert torch.equal(pool.index.unique(), torch.arange(stored))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_pool_on_a_gpu_loses_nothing_and_does_not_wait() -> None:
     steps, envs, pixels = 30, 64, 256
     generator = torch.Generator("cuda").manual_seed(1)

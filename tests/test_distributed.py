@@ -21,6 +21,7 @@ from test_runner import assert_same, make
 from legged_gym_ext import ranks
 from legged_gym_ext.config import Config
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.learning import distributed
 from legged_gym_ext.learning.checkpoint import FORMAT, checkpoint_numbers, load_checkpoint
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
@@ -53,6 +54,22 @@ def finish(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, st
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return process.returncode, out, err
+
+
+def test_averaged_gradients_lie_in_memory_as_their_parameters_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fused optimizer walks through both side by side: it does what one that looks every element up does."""
+    monkeypatch.setattr(distributed, "here", lambda: Ranks(0, 2, 0))
+    monkeypatch.setattr(distributed, "reduce_gradients_in_buckets", lambda *arguments: None)
+    networks = [torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    images = torch.randn(5, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    for network, fused in zip(networks, (True, False), strict=True):
+        network(images).square().sum().backward()
+        if fused:
+            distributed.average_gradients(network.parameters())
+        torch.optim.Adam(network.parameters(), lr=0.1, fused=fused).step()
+    for first, second in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(first, second)
 
 
 @pytest.fixture(scope="module")

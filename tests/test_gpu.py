@@ -145,6 +145,8 @@ def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path)
     before = [parameter.clone() for parameter in runner.teacher.parameters()]
     runner.learn(3)
     assert runner.dagger is not None and runner.dagger.rounds == 1
+    hidden = runner.dagger.student.encoder.hidden_state
+    assert hidden is not None and hidden.dtype == torch.float32  # autocast's float16 loses small gradients
     resumed = ParkourRunner(ParkourEnv(config, 8, device), config, None, str(device))
     resumed.load(str(tmp_path / "model_3.pt"))
     resumed.learn(1)
@@ -152,3 +154,12 @@ def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path)
         assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
         assert all(parameter.device == device for parameter in network.parameters())
     assert any((a != b).any() for a, b in zip(before, resumed.teacher.parameters(), strict=True))
+
+
+@pytest.mark.gpu
+def test_environments_on_the_cpu_train_networks_on_the_gpu() -> None:
+    config = load_config("parkour_depth", [*TINY, "sim.engine=mujoco", "sim.device=cpu", "runner.device=cuda:0"])
+    assert config.ppo.symmetry
+    runner = ParkourRunner(ParkourEnv(config, 8, CPU), config, None, str(CUDA))
+    runner.learn(3)
+    assert runner.dagger is not None and runner.dagger.rounds == 1

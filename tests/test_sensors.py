@@ -500,7 +500,7 @@ def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precisio
     assert heights.std() > 0.1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_a_gpu_draws_what_the_cpu_draws_also_from_a_graph_and_without_a_wait(precision):
     num, config = 40, replace(CLEAN, precision=precision)

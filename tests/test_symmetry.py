@@ -60,7 +60,7 @@ def place_as_mirror_images(env: ParkourEnv) -> None:
 def test_mirrored_robots_that_act_as_mirror_images_see_mirrored_observations() -> None:
     env = symmetric_env()
     place_as_mirror_images(env)
-    mirror = Mirror(env)
+    mirror = Mirror(env, env.device)
     generator = torch.Generator().manual_seed(2)
     for _ in range(6):
         action = 0.5 * torch.randn(1, 10, generator=generator)
@@ -88,7 +88,7 @@ def test_mirrored_robots_that_act_as_mirror_images_see_mirrored_observations() -
 
 def test_mirroring_twice_gives_the_original() -> None:
     env = ParkourEnv(small_config(), 3, torch.device("cpu"))
-    mirror = Mirror(env)
+    mirror = Mirror(env, env.device)
     obs = env.get_observations()
     actions = torch.randn(3, 10)
     both, both_actions = mirror(env, obs, actions)
@@ -101,7 +101,7 @@ def test_mirroring_twice_gives_the_original() -> None:
 
 def test_shared_frames_are_mirrored_once_each() -> None:
     env = ParkourEnv(small_config(), 3, torch.device("cpu"))
-    mirror = Mirror(env)
+    mirror = Mirror(env, env.device)
     obs = env.get_observations().exclude("depth")
     images = torch.rand(2, 4096)
     obs.set_non_tensor(FRAMES, Frames(images, torch.tensor([1, 0, 1])))
@@ -113,6 +113,12 @@ def test_shared_frames_are_mirrored_once_each() -> None:
     assert torch.equal(seen[3:].view(3, 64, 64), images[[1, 0, 1]].view(3, 64, 64).flip(2))
 
 
+def test_the_mirror_is_where_the_networks_are() -> None:
+    env = ParkourEnv(small_config(), 1, torch.device("cpu"))
+    tables = mirror_tables(env, "meta")
+    assert all(tensor.device.type == "meta" for table in tables.values() for tensor in table)
+
+
 def test_a_robot_without_mirror_symmetry_is_one_clear_line(tmp_path) -> None:
     config: Config = small_config()
     source = ParkourEnv(config, 1, torch.device("cpu")).robot.urdf.read_text()
@@ -120,4 +126,4 @@ def test_a_robot_without_mirror_symmetry_is_one_clear_line(tmp_path) -> None:
     config.robot.urdf = str(tmp_path / "lame.urdf")
     env = ParkourEnv(config, 1, torch.device("cpu"))
     with pytest.raises(UserError, match="ppo.symmetry: lame.urdf"):
-        mirror_tables(env)
+        mirror_tables(env, env.device)

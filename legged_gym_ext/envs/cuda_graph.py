@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -59,6 +61,19 @@ class GraphedCall:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         # Other threads, NCCL's watchdog among them, may go on calling CUDA.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with _no_garbage_collection(), torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             self._outputs = self._function(*self._inputs)
         return graph
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Free what is unreachable now and nothing within: to free another graph is not allowed during a capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -98,8 +98,8 @@ class MirrorTable(NamedTuple):
 _POLAR, _AXIAL, _SCALAR = (1, -1, 1), (-1, 1, -1), (1,)  # signs of velocities, of angular velocities, of the rest
 
 
-def mirror_tables(env: ParkourEnv) -> dict[str, MirrorTable]:
-    """Return the table of every group of the observation but ``depth``, and of the ``actions``.
+def mirror_tables(env: ParkourEnv, device: torch.device | str) -> dict[str, MirrorTable]:
+    """Return the table of every group of the observation but ``depth``, and of the ``actions``, on ``device``.
 
     Raises:
         UserError: The robot has no mirror symmetry.
@@ -131,12 +131,12 @@ def mirror_tables(env: ParkourEnv) -> dict[str, MirrorTable]:
             columns += [len(signs) + column for column in part_columns]
             signs += part_signs
         tables[name] = MirrorTable(
-            torch.tensor(columns, device=env.device), torch.tensor(signs, dtype=torch.float32, device=env.device)
+            torch.tensor(columns, device=device), torch.tensor(signs, dtype=torch.float32, device=device)
         )
     points = env.height_scan.grid
     rows, columns = env.config.height_scan.shape
-    flipped = torch.arange(len(points), device=env.device).view(rows, columns).flip(1).flatten()
-    tables["scan"] = MirrorTable(flipped, torch.ones(len(points), device=env.device))
+    flipped = torch.arange(len(points), device=device).view(rows, columns).flip(1).flatten()
+    tables["scan"] = MirrorTable(flipped, torch.ones(len(points), device=device))
     return tables
 
 

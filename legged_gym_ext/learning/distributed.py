@@ -247,6 +247,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
             if parameter.grad is not None:  # convolutions may have theirs in another order, which rsl_rl cannot pack
                 parameter.grad = parameter.grad.contiguous()
         reduce_gradients_in_buckets(parameters, here().size, _BUCKET_MB)
+        for parameter in parameters:
+            if parameter.grad is not None:  # fused Adam reads both in the order in which they lie in memory
+                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
 
 
 def mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:

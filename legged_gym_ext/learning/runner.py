@@ -88,7 +88,7 @@ class ParkourRunner(OnPolicyRunner):
         self._require_memory(obs, bfloat16)
         alg = self.alg
         if config.ppo.symmetry:
-            alg.symmetry = MirrorAugmentation(env)  # type: ignore[arg-type]
+            alg.symmetry = MirrorAugmentation(env, device)  # type: ignore[arg-type]
         alg.optimizer = torch.optim.Adam(
             chain(alg.actor.parameters(), alg.critic.parameters()), lr=alg.learning_rate, fused=True
         )

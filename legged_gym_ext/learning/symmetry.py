@@ -26,10 +26,11 @@ class MirrorAugmentation(Symmetry):
 
     Args:
         env: The environment.
+        device: Where the mini-batches are.
     """
 
-    def __init__(self, env: ParkourEnv) -> None:
-        super().__init__(env, Mirror(env), use_data_augmentation=True)
+    def __init__(self, env: ParkourEnv, device: torch.device | str) -> None:
+        super().__init__(env, Mirror(env, device), use_data_augmentation=True)
 
     def compute_loss(self, actor: MLPModel, batch: RolloutStorage.Batch, original_batch_size: int) -> Tensor:
         """Return zero."""
@@ -42,10 +43,11 @@ class Mirror:
 
     Args:
         env: The environment, whose robot and observation groups decide what is whose mirror image.
+        device: Where the mini-batches are.
     """
 
-    def __init__(self, env: ParkourEnv) -> None:
-        self.tables = mirror_tables(env)
+    def __init__(self, env: ParkourEnv, device: torch.device | str) -> None:
+        self.tables = mirror_tables(env, device)
         self.rows, self.columns = env.config.camera.resolution
 
     def __call__(

@@ -60,7 +60,7 @@ class MujocoWarpSimulator:
             self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
             self._prepare()
             for module in (kernels, parameter_kernels):  # before torch captures a call that launches them
-                wp.load_module(module)
+                wp.load_module(module, device=warp_device)
             self._substeps(1)  # loads MuJoCo Warp's
             with wp.ScopedCapture() as capture:
                 self._substeps(self.decimation)
