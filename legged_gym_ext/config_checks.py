@@ -16,6 +16,10 @@ CHOICES = {
     "sim.engine": ("auto", "mujoco", "mujoco_warp"),
     "camera.precision": ("float32", "float16"),
     "teacher.kind": ("depth", "scandots"),
+    "teacher.activation": (  # rsl_rl's names
+        *("elu", "selu", "relu", "crelu", "lrelu", "tanh"),
+        *("sigmoid", "softplus", "gelu", "swish", "mish", "identity"),
+    ),
     "student.init_from_teacher": ("columns", "spec", "none"),
     "ppo.schedule": ("adaptive", "fixed"),
     "distill.loss": ("l2", "l1", "huber"),
@@ -29,7 +33,7 @@ FOLDER_NAMES = ("experiment_name", "run_name")
 AT_LEAST_ONE = {
     "sim": "decimation iterations ls_iterations",
     "terrain": "levels variants length width stepping_stones.count",
-    "camera": "resolution update_interval",
+    "camera": "update_interval",
     "height_scan": "shape",
     "teacher": "hidden_dims critic_hidden_dims scan_encoder_dims",
     "student": "latent_dim gru_hidden fusion_hidden",
@@ -48,10 +52,10 @@ POSITIVE = {
     "height_scan": "clip",
     "commands": "waypoint_radius",
     "observations": "clip clip_actions",
-    "rewards": "tracking_sigma yaw_sigma gait_period",
+    "rewards": "tracking_sigma yaw_sigma gait_period air_time_target",
     "randomization": "friction motor_strength stiffness damping",
     "env": "episode_length_s",
-    "teacher": "init_noise_std",
+    "teacher": "init_noise_std depth_gain",
     "ppo": "clip_param learning_rate max_grad_norm desired_kl",
     "distill": "encoder_learning_rate actor_learning_rate max_grad_norm",
 }
@@ -64,8 +68,10 @@ NOT_NEGATIVE = {
     "camera": "latency position_noise rotation_noise_degrees depth_noise",
     "commands": "forward_speed heading_gain max_yaw_rate",
     "observations": "noise",
-    "rewards": "air_time_target swing_height edge_distance edge_height",
-    "randomization": "mass_offset push_interval push_velocity action_latency initial_yaw initial_joint_pos",
+    "rewards": "swing_height edge_distance edge_height",
+    "randomization": (
+        "full_at_level mass_offset push_interval push_velocity action_latency initial_yaw initial_joint_pos"
+    ),
     "ppo": "value_loss_coef entropy_coef",
     "distill": "start feature_loss_weight",
     "runner": "keep_checkpoints",
@@ -74,12 +80,13 @@ SHARES = {
     "robot": "soft_limit",
     "curriculum": "promote",
     "camera": "dropout",
-    "rewards": "stance_share",
+    "rewards": "stance_share marching_share",
     "ppo": "gamma lam",
     "distill": "beta beta_decay",
 }
-AT_LEAST = {"terrain.waypoints": 3}
+AT_LEAST = {"terrain.waypoints": 3, "camera.resolution": 10}  # what the depth encoder leaves a pixel of
 AT_MOST = {
+    "seed": 2**63 - 1,
     "terrain.stepping_stones.count": (MAX_BOXES - 2) // 2,  # two rows, and the platforms before and after them
     "terrain.ramps.tilt_degrees": 60,
 }
@@ -89,6 +96,8 @@ ORDERED = {
     "randomization": "friction added_mass motor_strength stiffness damping action_latency",
 }
 PAIRS = {"camera": "resolution", "height_scan": "shape"}
+NOT_EMPTY = ("teacher.hidden_dims", "teacher.critic_hidden_dims", "teacher.scan_encoder_dims")
+EACH_ONCE = ("observations.others", "robot.joints", "robot.feet", "robot.no_contact_bodies")
 TERRAIN_KINDS = tuple(name for name, value in vars(TerrainConfig()).items() if dataclasses.is_dataclass(value))
 
 
@@ -167,6 +176,11 @@ def _check_lists(config: Config) -> None:
     for key in keys_of(ORDERED):
         low, high = get(config, key)
         _require(low <= high, key, "[low, high] with low <= high", [low, high])
+    for key in NOT_EMPTY:
+        _require(len(get(config, key)) > 0, key, "one number at least", get(config, key))
+    for key in EACH_ONCE:
+        names = get(config, key)
+        _require(len(set(names)) == len(names), key, "each name once", names)
     _require(len(config.camera.position) == 3, "camera.position", "three values", config.camera.position)
     for kind in TERRAIN_KINDS:
         section = get(config, f"terrain.{kind}")

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from legged_gym_ext.config import Config
-from legged_gym_ext.envs import observations, rewards
+from legged_gym_ext.envs import observations, parkour_env, rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.ranks import Ranks
 from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
 
 N = 6
@@ -473,3 +474,14 @@ def test_a_foot_on_the_next_step_is_no_fall() -> None:
     env.sim_state.root_pos[:] = torch.tensor([0.7, 0.0, 1.0])
     env._derive()
     torch.testing.assert_close(env.base_height, torch.full((N,), 0.55))
+
+
+def test_ranks_share_the_kinds_of_tiles_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together, they have what one process with all environments has."""
+    alone = sorted(ParkourEnv(small_config(), 6, CPU).state.terrain_kind.tolist())
+    together = []
+    for rank in range(2):
+        monkeypatch.setattr(parkour_env, "here", lambda rank=rank: Ranks(rank, 2))
+        together += ParkourEnv(small_config(), 3, CPU).state.terrain_kind.tolist()
+    assert len(set(alone)) > 3
+    assert sorted(together) == alone

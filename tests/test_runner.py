@@ -156,6 +156,14 @@ def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precisio
         torch.testing.assert_close(log_prob, batch.old_actions_log_prob.flatten(), atol=2e-4, rtol=0)
 
 
+def test_more_mini_batches_than_samples_are_one_clear_line() -> None:
+    config = small_config()
+    config.ppo.num_mini_batches = 1 + 2 * config.runner.num_steps_per_env
+    runner = make(None, config, num_envs=2)
+    with pytest.raises(UserError, match=r"ppo.num_mini_batches: expected at most \d+ \(2 environments x \d+ steps\)"):
+        runner.learn(1)
+
+
 def test_log_holds_teacher_and_student_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path, small_config(logger="tensorboard", save_interval=2)).learn(4)
     assert checkpoint_numbers(tmp_path) == [2, 4]

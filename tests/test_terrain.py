@@ -356,6 +356,9 @@ def test_curriculum():
     assert moved(3, progress=LENGTH, commanded=LENGTH, finished=False) == 3
     assert moved(3, progress=0.0, commanded=LENGTH, finished=False) == 3
     assert moved(3, progress=LENGTH, commanded=LENGTH, enabled=False) == 3
+    assert moved(3, progress=0.05, commanded=0.0) == 3  # told to stand
+    assert moved(3, progress=0.9, commanded=0.5) == 3
+    assert moved(3, progress=1.1, commanded=0.5) == 4
     assert moved(LEVELS - 1, progress=0.5 * LENGTH, commanded=LENGTH) == LEVELS - 1
 
 

@@ -15,6 +15,7 @@ from legged_gym_ext.envs import observations, randomization, rewards, terminatio
 from legged_gym_ext.envs.cuda_graph import GraphedCall
 from legged_gym_ext.envs.state import EnvState, copy_tensors, put_tensors
 from legged_gym_ext.masked import assign
+from legged_gym_ext.ranks import here
 from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, load_robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_yaw
 from legged_gym_ext.runtime import one_thread
@@ -154,7 +155,8 @@ class ParkourEnv(VecEnv):
         config = self.config
         random = torch.rand(self.num_envs, generator=self.generator, device=self.device)
         level = first_level(random, config.curriculum)
-        return self.place(self.library.assign_kinds(self.num_envs), level)
+        ranks = here()  # which deal the kinds among them
+        return self.place(self.library.assign_kinds(self.num_envs * ranks.size)[ranks.rank :: ranks.size], level)
 
     def place(self, kind: Tensor, level: Tensor) -> TensorDict:
         """Start fresh episodes everywhere, on tiles of the given kinds and levels, both (num_envs,) long.

@@ -10,6 +10,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor
 
+from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.models.actor import DEPTH, NEW_FRAME
 from legged_gym_ext.models.teacher import FRAMES, Frames
@@ -73,8 +74,15 @@ class ParkourRolloutStorage(RolloutStorage):
     def mini_batch_generator(
         self, num_mini_batches: int, num_epochs: int = 8
     ) -> Generator[RolloutStorage.Batch, None, None]:
-        """Yield the shuffled mini-batches, in each epoch the same ones."""
+        """Yield the shuffled mini-batches, in each epoch the same ones.
+
+        Raises:
+            UserError: There are more mini-batches than samples.
+        """
         order = self._shuffled()
+        if num_mini_batches > len(order):
+            of = f"{self.num_envs} environments x {self.num_transitions_per_env} steps"
+            raise UserError(f"ppo.num_mini_batches: expected at most {len(order)} ({of}), got {num_mini_batches}")
         size = len(order) // num_mini_batches
         batches = [self._plan(order[i * size : (i + 1) * size]) for i in range(num_mini_batches)]
         for _ in range(num_epochs):

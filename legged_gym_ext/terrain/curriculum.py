@@ -11,6 +11,8 @@ from torch import Tensor
 
 from legged_gym_ext.config import CurriculumConfig
 
+_LEAST = 1.0  # m of the course that one must have crossed to move up, however little the commands asked for
+
 
 def choose(random: Tensor, count: int) -> Tensor:
     """Turn random numbers into choices among 0 .. ``count`` - 1, (N,) long: of a variant, for example."""
@@ -48,7 +50,7 @@ def next_level(
     if not config.enabled:
         return level
     asked = commanded.clamp(max=course_length)  # who is told to walk slowly cannot reach the end in time
-    promoted = progress >= config.promote * asked
+    promoted = progress >= (config.promote * asked).clamp(min=_LEAST)
     demoted = progress < config.demote * asked
     moved = (level + promoted.long() - demoted.long()).clamp(min=0)
     moved = torch.where(moved >= levels, choose(random, levels), moved)
