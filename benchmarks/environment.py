@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 
 import torch
+from torch import Tensor
 
 from benchmarks.case import Case
-from benchmarks.stopwatch import Stopwatch, seconds_of
+from benchmarks.stopwatch import seconds_of
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
 
 WARM_UP = 30  # control steps: by then the robots have landed, and some have fallen and begun again
 ROUNDS = 10  # of which the medians are taken
@@ -29,8 +29,7 @@ def run(case: Case) -> dict[str, float]:
         tremble = Tremble(env)
         steps = _steps_per_round(case)
         tremble(4 if case.quick else WARM_UP)
-        measure = _inside_the_steps if isinstance(env.simulator, MujocoCpuSimulator) else _in_turns
-        rounds = measure(env, tremble, steps, 3 if case.quick else ROUNDS)
+        rounds = _in_turns(env, tremble, steps, 3 if case.quick else ROUNDS)
         total = steps * case.num_envs
         rate = total / statistics.median(env_seconds for env_seconds, _ in rounds)
         bare = total / statistics.median(physics_seconds for _, physics_seconds in rounds)
@@ -50,8 +49,12 @@ class Tremble:
 
     def __call__(self, steps: int) -> None:
         """Step that many times."""
-        for step in range(steps):
-            self.env.step(self._actions[step % len(self._actions)])
+        for actions in self._actions[:steps]:
+            self.env.step(actions)
+
+    def targets(self, steps: int) -> Tensor:
+        """Return what those steps ask of the joints, action latency aside, (steps, num_envs, 10), rad."""
+        return self.env.default_joint_pos + self.env.robot.action_scale * self._actions[:steps]
 
 
 def _steps_per_round(case: Case) -> int:
@@ -63,37 +66,22 @@ def _steps_per_round(case: Case) -> int:
     return max(1, min(20, 5120 // case.num_envs))
 
 
-def _inside_the_steps(env: ParkourEnv, tremble: Tremble, steps: int, rounds: int) -> list[tuple[float, float]]:
-    """Return seconds of the steps and of the physics in them, of each round.
-
-    The time that ``mujoco.batch`` itself takes within those very steps.
-    """
-    assert isinstance(env.simulator, MujocoCpuSimulator)
-    watch = Stopwatch(env.simulator.device)
-    watch.watch(env.simulator.batch, "step", "physics")
-    watch.watch(env, "step", "step")
-    times = []
-    for _ in range(rounds):
-        watch.clear()
-        tremble(steps)
-        times.append((watch.seconds["step"], watch.seconds["physics"]))
-    return times
-
-
 def _in_turns(env: ParkourEnv, tremble: Tremble, steps: int, rounds: int) -> list[tuple[float, float]]:
     """Return seconds of the environment's steps and of as many steps of physics alone, of each round.
 
-    Both begin in the same state: a device that works behind the host's back can only be timed as a whole.
+    Both begin in the same state and ask the same of the joints. Timed inside the environment's steps, physics would be slower, with caches emptied,
+    and on a device that works behind the host's back it could not be told apart.
     """
-    from benchmarks.bare_physics import BarePhysics  # imports the engine
-    from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+    from benchmarks.bare_physics import bare_physics  # imports both engines
 
-    assert isinstance(env.simulator, MujocoWarpSimulator)
-    physics, device = BarePhysics(env.simulator), env.simulator.device
+    device, targets = env.simulator.device, tremble.targets(steps)
+    begin = env.snapshot()
+    physics = bare_physics(env.simulator)
+    env.restore(begin)
     times = []
     for _ in range(rounds):
         begin = env.snapshot()
-        bare = seconds_of(lambda: physics.run(steps), device)
+        bare = seconds_of(lambda: physics.run(targets), device)
         env.restore(begin)
         times.append((seconds_of(lambda: tremble(steps), device), bare))
     return times

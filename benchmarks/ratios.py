@@ -8,14 +8,16 @@ from dataclasses import dataclass
 Figures = Mapping[str, float]
 
 TARGET_DEVICE, TARGET_ENVS = "H100", 4096
-"""The targets are of one such GPU, with that many environments."""
+"""The targets for a GPU are of one such, with that many environments."""
+CPU = "CPU"
+"""Part of every CPU's name, see ``Case.device_name``. The targets for it hold for every number of environments."""
 
 UNITS = {"steps/s": 1.0, "M rays/s": 1e6, "GB": 1e9, "s": 1.0}
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure or its ratio shall reach on the target device."""
+    """What a figure or its ratio shall reach."""
 
     value: float
     of_ratio: bool
@@ -46,6 +48,8 @@ class Comparison:
     peers: tuple[str, ...] = ()
     """Names; the largest that was measured counts."""
     target: Target | None = None
+    """On a GPU."""
+    cpu_target: Target | None = None
 
 
 _BOXES = ("depth images", "depth images, 1 core(s)")
@@ -54,6 +58,7 @@ COMPARISONS = (
     Comparison(
         *("environment without camera", ("environment without camera",), "steps/s"),
         *("bare physics", ("bare physics without camera",)),
+        cpu_target=Target(0.85, of_ratio=True),
     ),
     Comparison(
         *("environment with camera", ("environment with camera",), "steps/s", "bare physics", _BARE),
@@ -61,14 +66,21 @@ COMPARISONS = (
     ),
     Comparison("training loop", ("training loop",), "steps/s", "bare physics", _BARE, Target(300e3, of_ratio=False)),
     Comparison("training loop", ("training loop",), "steps/s", "environment with camera", ("environment with camera",)),
-    Comparison("depth images", _BOXES, "M rays/s", target=Target(10e9, of_ratio=False)),
+    Comparison(
+        *("depth images", _BOXES, "M rays/s"),
+        target=Target(10e9, of_ratio=False),
+        cpu_target=Target(60e6, of_ratio=False),
+    ),
     Comparison(
         *("depth images", _BOXES, "M rays/s", "Warp mesh BVH"),
         ("mesh BVH, a mesh per tile", "mesh BVH, one terrain"),
         Target(10.0, of_ratio=True),
     ),
     Comparison("depth images", _BOXES, "M rays/s", "MuJoCo Warp renderer", ("MuJoCo Warp renderer",)),
-    Comparison("depth images", _BOXES, "M rays/s", "mj_multiRay", ("mj_multiRay",)),
+    Comparison(
+        *("depth images", _BOXES, "M rays/s", "mj_multiRay", ("mj_multiRay",)),
+        cpu_target=Target(10.0, of_ratio=True),
+    ),
     Comparison("memory of training", ("memory",), "GB", target=Target(20e9, of_ratio=False, at_least=False)),
 )
 
@@ -94,8 +106,10 @@ class Row:
     comparison: Comparison
     figure: float
     peer: float | None
+    target: Target | None
+    """For this kind of device."""
     on_target: bool
-    """Whether this is the device and the size that the targets are of."""
+    """Whether this is the device and the size that it is of."""
 
     @property
     def ratio(self) -> float | None:
@@ -104,18 +118,17 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Return met or missed, on the device and with the size that the target names only."""
-        target = self.comparison.target
-        if target is None or not self.on_target:
+        """Return met or missed, on the device and with the size that the target is of only."""
+        if self.target is None or not self.on_target:
             return ""
-        return "met" if target.is_met(self.figure, self.ratio) else "missed"
+        return "met" if self.target.is_met(self.figure, self.ratio) else "missed"
 
     def cells(self) -> list[str]:
         """Return the row's cells."""
         one, scale = self.comparison, UNITS[self.comparison.unit]
         peer = "" if self.peer is None else f"{one.against}: {_number(self.peer / scale)}"
         ratio = "" if self.ratio is None else _ratio(self.ratio)
-        target = one.target.text(one.unit) if one.target else ""
+        target = self.target.text(one.unit) if self.target else ""
         return [
             *(f"{self.num_envs}", one.what, f"{_number(self.figure / scale)} {one.unit}"),
             *(peer, ratio, target, self.verdict),
@@ -130,15 +143,20 @@ def rows(figures: Mapping[int, Figures], device: str) -> list[Row]:
             names = [name for name in comparison.figures if name in measured]
             peers = [measured[name] for name in comparison.peers if name in measured]
             if names and (peers or not comparison.peers):
-                on_target = TARGET_DEVICE in device and num_envs == TARGET_ENVS
-                result.append(Row(num_envs, comparison, measured[names[0]], max(peers, default=None), on_target))
+                figure, peer = measured[names[0]], max(peers, default=None)
+                if CPU in device:
+                    result.append(Row(num_envs, comparison, figure, peer, comparison.cpu_target, on_target=True))
+                else:
+                    on_target = TARGET_DEVICE in device and num_envs == TARGET_ENVS
+                    result.append(Row(num_envs, comparison, figure, peer, comparison.target, on_target))
     return result
 
 
 def ratio_table(figures: Mapping[int, Figures], device: str) -> str:
     """Return the table of ratios, each of two figures of the same run."""
     title = ["environments", "what", "measured", "limit or peer", "ratio"]
-    title += [f"target ({TARGET_DEVICE}, {TARGET_ENVS} environments)", "verdict"]
+    where = CPU if CPU in device else f"{TARGET_DEVICE}, {TARGET_ENVS} environments"
+    title += [f"target ({where})", "verdict"]
     return _table([title, *(row.cells() for row in rows(figures, device))])
 
 

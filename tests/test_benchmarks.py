@@ -254,7 +254,20 @@ def test_verdicts_are_for_the_target_device_and_size_only(what: str, against: st
     assert find(H100, 256, "environment with camera", "bare physics").verdict == ""
     table = ratios.ratio_table(FIGURES, H100)
     assert [line.split("|")[-2].strip() for line in table.splitlines() if "GB" in line.split("|")[3]] == ["missed"]
-    assert "met" not in ratios.ratio_table(FIGURES, "x86_64 CPU").replace("met ", "").split()
+
+
+def test_a_cpu_has_targets_of_its_own_at_every_size() -> None:
+    figures: dict[int, dict[str, float]] = {}
+    for size, share in ((256, 0.84), (1024, 0.86)):
+        figures[size] = {"environment without camera": share * 1e4, "bare physics without camera": 1e4}
+        figures[size] |= {"depth images, 1 core(s)": 70e6, "mj_multiRay": 8e6, "memory": 30e9}
+    rows = ratios.rows(figures, "x86_64 CPU, 2 cores")
+    verdicts = {(row.num_envs, row.comparison.what, row.comparison.against): row.verdict for row in rows}
+    for size, verdict in ((256, "missed"), (1024, "met")):
+        assert verdicts[size, "environment without camera", "bare physics"] == verdict
+        assert verdicts[size, "depth images", ""] == "met"
+        assert verdicts[size, "depth images", "mj_multiRay"] == "missed"
+        assert verdicts[size, "memory of training", ""] == "", "that target is a GPU's"
 
 
 def test_growth_has_a_column_for_each_size() -> None:

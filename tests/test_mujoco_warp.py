@@ -202,9 +202,9 @@ def test_the_captured_step_is_the_physics_step_by_step(robot: Robot) -> None:
     simulator.step(pose)
     replayed = simulator._data.qvel.numpy().copy()
     simulator.restore(snapshot)
-    simulator._ctrl.copy_(pose)
+    simulator.ctrl.copy_(pose)
     with wp.ScopedDevice("cpu"):
-        simulator._substeps(simulator.decimation)
+        simulator.substeps(simulator.decimation)
     np.testing.assert_array_equal(simulator._data.qvel.numpy(), replayed)
 
 

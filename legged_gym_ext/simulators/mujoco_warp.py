@@ -61,9 +61,9 @@ class MujocoWarpSimulator:
             self._prepare()
             for module in (kernels, parameter_kernels):  # before torch captures a call that launches them
                 wp.load_module(module, device=warp_device)
-            self._substeps(1)  # loads MuJoCo Warp's
+            self.substeps(1)  # loads MuJoCo Warp's
             with wp.ScopedCapture() as capture:
-                self._substeps(self.decimation)
+                self.substeps(self.decimation)
                 wp.launch(kernels.refresh, num_envs, [self._worlds, self._layout])
         assert capture.graph is not None
         self._graph = capture.graph
@@ -80,7 +80,7 @@ class MujocoWarpSimulator:
 
     def step(self, joint_targets: Tensor) -> None:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
-        self._ctrl.copy_(joint_targets)
+        self.ctrl.copy_(joint_targets)
         wp.capture_launch(self._graph, stream=warp_runtime.current_stream(self.device))
 
     def reset(
@@ -133,7 +133,7 @@ class MujocoWarpSimulator:
         self.randomize(every, self.parameters)
 
     def _kept(self) -> dict[str, Tensor]:
-        physics = {"qpos": self._qpos, "qvel": self._qvel, "ctrl": self._ctrl, "warmstart": self._warmstart}
+        physics = {"qpos": self._qpos, "qvel": self._qvel, "ctrl": self.ctrl, "warmstart": self._warmstart}
         return {**self.state.tensors(), **self.parameters.tensors(), "boxes": self.boxes, **physics}
 
     def _launch(
@@ -154,7 +154,7 @@ class MujocoWarpSimulator:
         if self.device.type == "cuda":  # there, a solver that may end early needs CUDA 12.4
             option.graph_conditional = wp.is_conditional_graph_supported()
 
-    def _substeps(self, count: int) -> None:
+    def substeps(self, count: int) -> None:
         """Advance the physics; only the last substep needs the sensors."""
         option = self._model.opt
         option.disableflags |= mjw.DisableBit.SENSOR
@@ -166,7 +166,7 @@ class MujocoWarpSimulator:
     def _prepare(self) -> None:
         """Make the state's tensors, views of MuJoCo's arrays where their layout allows, and the kernels' arguments."""
         model, data, layout = self._model, self._data, self.layout
-        self._qpos, self._qvel, self._ctrl = (wp.to_torch(a) for a in (data.qpos, data.qvel, data.ctrl))
+        self._qpos, self._qvel, self.ctrl = (wp.to_torch(a) for a in (data.qpos, data.qvel, data.ctrl))
         self._warmstart = wp.to_torch(data.qacc_warmstart)
         sensors = wp.to_torch(data.sensordata)
         state = SimulatorState.zeros(self.num_envs, len(self.robot.no_contact_bodies), self.device)
