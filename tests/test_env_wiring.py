@@ -121,24 +121,24 @@ def test_actions_are_clipped_for_the_motors_and_in_what_is_seen_of_them(monkeypa
 @pytest.mark.parametrize("enabled", [False, True])
 def test_noise_has_the_configured_amplitude_in_the_scale_of_each_number(enabled: bool) -> None:
     seen = []
-    for on in (enabled, False):
+    for amplitudes in ((0.3, 0.5, 0.07, 0.02, 1.5), (0.0,) * 5):
         config = plain_config()
         noise = config.observations.noise
-        noise.enabled = on
-        noise.lin_vel, noise.ang_vel, noise.gravity, noise.joint_pos, noise.joint_vel = 0.3, 0.5, 0.07, 0.02, 1.5
+        noise.enabled = enabled
+        noise.lin_vel, noise.ang_vel, noise.gravity, noise.joint_pos, noise.joint_vel = amplitudes
         env = ParkourEnv(config, N, CPU)
         seen.append([env.get_observations()["proprio"].double(), env.step(still(env))[0]["proprio"].double()])
-    amplitudes = np.array(
+    largest = np.array(
         [0.3 * 2.0] * 3 + [0.5 * 0.25] * 3 + [0.07] * 3 + [0.0] * 4 + [0.02] * 10 + [1.5 * 0.05] * 10 + [0.0] * 10
     )
-    amplitudes *= enabled
+    largest *= enabled
     noises = [(noisy - clean).numpy() for noisy, clean in zip(*seen, strict=True)]
     for noise in noises:  # uniform: the extremes of 200 numbers are near its bounds, and both signs are as likely
-        assert (np.abs(noise) <= amplitudes + 1e-5).all()
-        assert (noise.max(axis=0) >= 0.9 * amplitudes - 1e-5).all() and (noise.min(axis=0) <= -0.9 * amplitudes).all()
-        assert (np.abs(noise.mean(axis=0)) <= 0.25 * amplitudes + 1e-5).all()
+        assert (np.abs(noise) <= largest + 1e-5).all()
+        assert (noise.max(axis=0) >= 0.9 * largest - 1e-5).all() and (noise.min(axis=0) <= -0.9 * largest).all()
+        assert (np.abs(noise.mean(axis=0)) <= 0.25 * largest + 1e-5).all()
     if enabled:
-        assert np.abs(noises[0] - noises[1])[:, amplitudes > 0].min(axis=0).max() > 0  # drawn anew each step
+        assert np.abs(noises[0] - noises[1])[:, largest > 0].min(axis=0).max() > 0  # drawn anew each step
 
 
 def test_an_episode_that_ends_moves_the_level_by_its_progress_and_its_command() -> None:
