@@ -141,6 +141,27 @@ def test_noise_has_the_configured_amplitude_in_the_scale_of_each_number(enabled:
         assert np.abs(noises[0] - noises[1])[:, largest > 0].min(axis=0).max() > 0  # drawn anew each step
 
 
+def test_progress_and_the_feets_times_follow_where_robots_go_and_what_their_feet_feel() -> None:
+    config = plain_config()
+    config.terrain.length = 9.0
+    env = ParkourEnv(config, N, CPU)
+    random = np.random.default_rng(0)
+    furthest, touched, flown = np.zeros(N), np.zeros((N, 2)), np.zeros((N, 2))
+    for _ in range(6):
+        x, force = random.uniform(-3.0, 12.0, N), random.uniform(-1.2, 1.2, (N, 2, 3))
+        env.sim_state.root_pos[:, 0] = torch.as_tensor(x)
+        env.sim_state.foot_force.copy_(torch.as_tensor(force))
+        env._advance()
+        furthest = np.minimum(np.maximum(furthest, x), 9.0)
+        contact = np.sqrt(np.square(force).sum(axis=2)) > 1.0
+        touched, flown = np.where(contact, touched + 0.02, 0.0), np.where(contact, 0.0, flown + 0.02)
+        np.testing.assert_allclose(env.state.progress, furthest, rtol=1e-6)
+        np.testing.assert_array_equal(env.state.contact, contact)
+        np.testing.assert_allclose(env.state.contact_time, touched, atol=1e-6)
+        np.testing.assert_allclose(env.state.air_time, flown, atol=1e-6)
+    assert touched.max() > 0.05 and flown.max() > 0.05 and (furthest == 9.0).any()
+
+
 def test_an_episode_that_ends_moves_the_level_by_its_progress_and_its_command() -> None:
     config = plain_config()
     config.terrain.levels, config.terrain.variants, config.terrain.length = 5, 1, 9.0
