@@ -34,6 +34,7 @@ from legged_gym_ext.learning.dagger import Dagger
 from legged_gym_ext.learning.interrupt import StopRequest
 from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.precision import use_bfloat16
+from legged_gym_ext.learning.resume import keys_that_forbid_it, settled_engine
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
 from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
@@ -173,6 +174,9 @@ class ParkourRunner(OnPolicyRunner):
     ) -> dict[str, Any]:
         """Load a checkpoint; return its configuration, a plain dictionary.
 
+        Where the environments cannot go on from their saved states, because this run has another number of ranks or
+        another configuration of what those states stand for, they start new episodes, and a line says so.
+
         Args:
             path: The file; of several ranks, only the first reads it.
             resume: Load all that goes on with the training. False = the networks only, for any number of environments.
@@ -188,7 +192,8 @@ class ParkourRunner(OnPolicyRunner):
             return content, len(states)
 
         content, ranks = from_first(read)
-        own = distributed.scatter(states) if resume and ranks == here().size else None
+        changed = self._keys_that_forbid_to_go_on(content)
+        own = distributed.scatter(states) if resume and ranks == here().size and not changed else None
         try:
             self._load_networks(content)
             if own is not None:
@@ -199,6 +204,8 @@ class ParkourRunner(OnPolicyRunner):
         if resume and here().rank == 0:
             if ranks != here().size:
                 print(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
+            elif changed:
+                print(f"environments start new episodes: '{path}' has other values of {', '.join(changed)}")
             elif missing := [str(rank) for rank, state in enumerate(states) if state is None]:
                 print(f"environments of rank {', '.join(missing)} start new episodes: '{path}' lacks them")
         return content["config"]
@@ -413,6 +420,7 @@ class ParkourRunner(OnPolicyRunner):
         return {
             "iteration": self.iteration,
             "config": asdict(self.config),
+            "engine": settled_engine(self.config, self.env.device),
             "infos": None,
             "ppo": self.alg.save(),
             "dagger": self.dagger.state_dict() if self.dagger else None,
@@ -431,6 +439,11 @@ class ParkourRunner(OnPolicyRunner):
                 "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             },
         }
+
+    def _keys_that_forbid_to_go_on(self, content: dict[str, Any]) -> list[str]:
+        """Return the configuration's keys whose new values the environments' states in a checkpoint do not fit."""
+        engine = content.get("engine", settled_engine(self.config, self.env.device))  # older checkpoints lack it
+        return keys_that_forbid_it(content["config"], engine, self.config, self.env.device)
 
     def _load_networks(self, content: dict[str, Any]) -> None:
         self.alg.load(content["ppo"], load_cfg=None, strict=True)
