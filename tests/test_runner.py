@@ -306,6 +306,54 @@ def test_episodes_go_on_where_the_configuration_changes_other_things(tmp_path: P
     assert_same(other.env.snapshot(), load_checkpoint(tmp_path / "model_1.pt")["ranks"][0]["lanes"]["teacher"])
 
 
+@pytest.mark.parametrize("schedule", ["fixed", "adaptive"])
+def test_learning_rates_given_with_resume_hold(schedule: str, tmp_path: Path) -> None:
+    config = small_config()
+    config.ppo.schedule = schedule
+    make(tmp_path, config).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    saved = load_checkpoint(path)["ppo"]["optimizer_state_dict"]["param_groups"][0]["lr"]
+    assert (saved == config.ppo.learning_rate) == (schedule == "fixed")
+    same = make(None, config)
+    same.load(path)
+    assert same.alg.learning_rate == saved
+    config.ppo.learning_rate = 3e-4
+    config.distill.encoder_learning_rate, config.distill.actor_learning_rate = 5e-4, 2e-4
+    other = make(None, config)
+    other.load(path)
+    assert other.dagger is not None and other.student_lane is not None
+    assert [other.alg.learning_rate, *(group["lr"] for group in other.alg.optimizer.param_groups)] == [3e-4, 3e-4]
+    assert [group["lr"] for group in other.dagger.optimizer.param_groups] == [5e-4, 2e-4]
+    config.ppo.schedule = "fixed"
+    config.ppo.learning_rate = 1e-3  # as it was, but not as the adaptive schedule left it
+    fixed = make(None, config)
+    fixed.load(path)
+    assert fixed.alg.learning_rate == 1e-3
+
+
+def test_another_seed_given_with_resume_seeds_what_is_random(tmp_path: Path) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+
+    def resumed(seed: int, generators: int) -> ParkourRunner:
+        config = small_config()
+        config.seed = seed
+        torch.manual_seed(generators)
+        runner = ParkourRunner(DummyEnv(config, 4, seed=generators), config, None, "cpu")
+        torch.manual_seed(generators)  # building the networks drew from it
+        runner.load(path)
+        return runner
+
+    (own,) = load_checkpoint(path)["ranks"]
+    assert_same(resumed(1, generators=5)._own_state(), own)
+    first, second = (resumed(8, generators)._own_state() for generators in (8, 9))
+    for name, lane in own["lanes"].items():
+        differing = [key for key, value in lane.items() if not torch.equal(value, first["lanes"][name][key])]
+        assert differing == ["generator"]
+        assert not torch.equal(first["lanes"][name]["generator"], second["lanes"][name]["generator"])
+    assert torch.equal(first["random"]["cpu"], torch.Generator().manual_seed(8).get_state())
+
+
 def test_a_student_that_never_learned_is_not_given_out() -> None:
     with pytest.raises(UserError, match="no trained student after 0 iterations"):
         make(None).get_inference_policy("student")

@@ -72,7 +72,7 @@ class ParkourRunner(OnPolicyRunner):
 
     Args:
         env: The environment. It must return new observation tensors from every step, and besides rsl_rl's interface
-            have ``snapshot()`` and ``restore()``.
+            have ``snapshot()``, a dictionary with the state of its random ``generator``, and ``restore()``.
         config: The run's configuration.
         log_dir: Folder of the log and the checkpoints; None = neither.
         device: Of the networks.
@@ -197,7 +197,8 @@ class ParkourRunner(OnPolicyRunner):
         try:
             self._load_networks(content)
             if own is not None:
-                self._load_own_state(own)
+                same_seed = content["config"]["seed"] == self.config.seed
+                self._load_own_state(own if same_seed else self._with_new_generators(own))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
@@ -447,9 +448,22 @@ class ParkourRunner(OnPolicyRunner):
 
     def _load_networks(self, content: dict[str, Any]) -> None:
         self.alg.load(content["ppo"], load_cfg=None, strict=True)
+        ppo = self.config.ppo
+        # An adaptive rate goes on from where it was, unless this run was given another one to start from.
+        if ppo.schedule == "fixed" or ppo.learning_rate != content["config"]["ppo"]["learning_rate"]:
+            self.alg.learning_rate = ppo.learning_rate
+            for group in self.alg.optimizer.param_groups:
+                group["lr"] = ppo.learning_rate
         if self.dagger is not None and content["dagger"] is not None:
             self.dagger.load_state_dict(content["dagger"])
         self.iteration = self.current_learning_iteration = content["iteration"]
+
+    def _with_new_generators(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a rank's state with the random generators as they are now, which this run's seed made them."""
+        new = self._own_state()
+        generator = new["lanes"]["teacher"]["generator"]
+        lanes = {name: lane and {**lane, "generator": generator} for name, lane in state["lanes"].items()}
+        return {**state, "lanes": lanes, "random": new["random"]}
 
     def _load_own_state(self, state: dict[str, Any]) -> None:
         trained = len(state["statistics"]["teacher"]["finished"]) * here().size
