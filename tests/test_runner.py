@@ -354,6 +354,25 @@ def test_another_seed_given_with_resume_seeds_what_is_random(tmp_path: Path) -> 
     assert torch.equal(first["random"]["cpu"], torch.Generator().manual_seed(8).get_state())
 
 
+@pytest.mark.parametrize("policy", ["student", "teacher"])
+def test_a_training_goes_on_as_if_its_policies_had_not_been_used(policy: Any, tmp_path: Path) -> None:
+    config = small_config()
+    config.teacher.normalize_observations = True
+    make(tmp_path / "whole", config).learn(5)
+    runner = make(tmp_path / "parts", config)
+    runner.learn(2)
+    used = runner.get_inference_policy(policy)
+    obs = runner.env.get_observations()
+    with torch.no_grad():
+        actions = used(obs)
+    runner.learn(3)
+    assert not used.training
+    used.reset()
+    with torch.no_grad():
+        assert torch.equal(used(obs), actions)  # what was handed out does not change either
+    assert_same(*(load_checkpoint(tmp_path / run / "model_5.pt") for run in ("whole", "parts")))
+
+
 def test_a_student_that_never_learned_is_not_given_out() -> None:
     with pytest.raises(UserError, match="no trained student after 0 iterations"):
         make(None).get_inference_policy("student")

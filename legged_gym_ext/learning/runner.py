@@ -6,6 +6,7 @@ import contextlib
 import io
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -216,18 +217,21 @@ class ParkourRunner(OnPolicyRunner):
     ) -> MLPModel:
         """Return a network, in evaluation mode, that turns observations into mean actions.
 
+        It is a copy, as trained so far, with a memory of its own: to use it leaves the training as it is.
+
         Raises:
             UserError: Where the run has no trained student.
         """
         if policy not in ("student", "teacher"):
             raise unknown("policy", policy, ("student", "teacher"))
         if policy == "teacher":
-            return self.teacher.eval()
+            return deepcopy(self.teacher).eval()
         if self.dagger is None or self.dagger.rounds == 0:
             first = f"distill.start={self.config.distill.start}"
             raise UserError(f"this run has no trained student after {self.iteration} iterations ({first}); use teacher")
-        self.dagger.student.reset()
-        return self.dagger.student.eval()
+        student = deepcopy(self.dagger.student).eval()
+        student.reset()
+        return student
 
     def _require_memory(self, obs: TensorDict, bfloat16: bool) -> None:
         """Raise a UserError where the rollouts, as the storages keep them, are too large for the device."""
