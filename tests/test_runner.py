@@ -172,6 +172,28 @@ def test_log_holds_teacher_and_student_side_by_side(tmp_path: Path, capsys: pyte
     assert "teacher     student" in printed
 
 
+def test_steps_are_those_of_both_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path).learn(3)  # 6 steps of 4 environments each, and as many in each of 2 distillations
+    path = tmp_path / "model_3.pt"
+    config = small_config(num_steps_per_env=12)
+    resumed = make(None, config)
+    resumed.load(str(path))
+    resumed.learn(1)
+    out = capsys.readouterr().out
+    assert [line.split("   ")[1] for line in out.splitlines() if line.startswith("iteration")] == [
+        "24 steps",
+        "72 steps",
+        "120 steps",
+        "192 steps",
+    ]
+    content = load_checkpoint(path)
+    del content["total_steps"]  # as in older ones
+    save_checkpoint(content, path)
+    older = make(None)
+    older.load(str(path))
+    assert older.total_steps == 120
+
+
 def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, Any]] = []
     wandb = pytest.importorskip("wandb")

@@ -104,6 +104,8 @@ class ParkourRunner(OnPolicyRunner):
             torch.bfloat16 if bfloat16 else None,
         )
         self.iteration = 0
+        self.total_steps = 0
+        """Environment steps of all ranks and both lanes, over all calls and resumed runs."""
         self.statistics = {"teacher": EpisodeStatistics(env.num_envs, device)}
         self.dagger: Dagger | None = None
         if config.distill.enabled:
@@ -307,7 +309,13 @@ class ParkourRunner(OnPolicyRunner):
             times["distill"] = time.perf_counter() - learned
         self.iteration += 1
         self.current_learning_iteration = self.iteration
+        self.total_steps += self._steps("distill" in times)
         return times, losses
+
+    def _steps(self, distilled: bool) -> int:
+        """Return the environment steps of all ranks in an iteration with or without distillation."""
+        own = self.config.runner.num_steps_per_env + distilled * self.config.distill.steps_per_env
+        return own * self.env.num_envs * here().size
 
     def _collect(self) -> None:
         """Let the teacher act for a rollout."""
@@ -353,12 +361,9 @@ class ParkourRunner(OnPolicyRunner):
 
     def _report(self, times: dict[str, float], rows: Sequence[_Row], last: int, mean_time: float) -> None:
         """Write one iteration of all ranks to the log and the console."""
-        config = self.config
         lanes = {lane: summarize([row.totals[lane] for row in rows]) for lane in self.statistics}
         losses = {tag: sum(row.losses[tag] for row in rows) / len(rows) for tag in rows[0].losses}
-        num_envs = self.env.num_envs * len(rows)
-        steps = config.runner.num_steps_per_env + (config.distill.steps_per_env if "distill" in times else 0)
-        per_second = steps * num_envs / sum(times.values())
+        per_second = self._steps("distill" in times) / sum(times.values())
         scalars = dict(losses)
         scalars |= {f"Perf/{name}_time": seconds for name, seconds in times.items()}
         scalars["Perf/env_steps_per_second"] = per_second
@@ -369,7 +374,6 @@ class ParkourRunner(OnPolicyRunner):
         if self.logger.writer is not None:
             for tag, value in scalars.items():
                 self.logger.writer.add_scalar(tag, value, self.iteration)
-        total_steps = self.iteration * config.runner.num_steps_per_env * num_envs
         left = (last - self.iteration) * mean_time
         shown = {"PPO": {}, "distillation": {}}
         for tag, value in losses.items():
@@ -379,7 +383,7 @@ class ParkourRunner(OnPolicyRunner):
             iteration_block(
                 self.iteration,
                 last,
-                total_steps,
+                self.total_steps,
                 per_second,
                 left,
                 times,
@@ -424,6 +428,7 @@ class ParkourRunner(OnPolicyRunner):
         """Return what a checkpoint holds: what all ranks have in common, and the ``states`` of each."""
         return {
             "iteration": self.iteration,
+            "total_steps": self.total_steps,
             "config": asdict(self.config),
             "engine": settled_engine(self.config, self.env.device),
             "infos": None,
@@ -461,6 +466,9 @@ class ParkourRunner(OnPolicyRunner):
         if self.dagger is not None and content["dagger"] is not None:
             self.dagger.load_state_dict(content["dagger"])
         self.iteration = self.current_learning_iteration = content["iteration"]
+        rounds = self.dagger.rounds if self.dagger is not None else 0
+        as_now = self._steps(False) * (self.iteration - rounds) + self._steps(True) * rounds
+        self.total_steps = content.get("total_steps", as_now)  # older checkpoints lack it
 
     def _with_new_generators(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return a rank's state with the random generators as they are now, which this run's seed made them."""
