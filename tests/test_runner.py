@@ -194,6 +194,24 @@ def test_steps_are_those_of_both_lanes(tmp_path: Path, capsys: pytest.CaptureFix
     assert older.total_steps == 120
 
 
+def test_what_goes_wrong_in_the_physics_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    runner = make(None)
+    step, overflow = runner.env.step, torch.tensor(0.0)
+
+    def spy(actions: Tensor) -> Any:
+        *others, extras = step(actions)
+        extras["log"] |= {"Health/diverged": torch.tensor(0.0), "Health/overflow": overflow.clone()}
+        return *others, extras
+
+    runner.env.step = spy  # type: ignore[method-assign]
+    runner.learn(1)
+    assert "health" not in capsys.readouterr().out
+    overflow.fill_(3.0)
+    runner.learn(1)
+    line = "  health          teacher overflow 3   student overflow 3   environments per step\n"
+    assert line in capsys.readouterr().out
+
+
 def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, Any]] = []
     wandb = pytest.importorskip("wandb")

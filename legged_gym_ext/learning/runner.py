@@ -38,7 +38,7 @@ from legged_gym_ext.learning.precision import use_bfloat16
 from legged_gym_ext.learning.resume import keys_that_forbid_it, settled_engine
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
-from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
+from legged_gym_ext.learning.statistics import COUNTS, EpisodeStatistics, merge_logs, summarize
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.models.actor import DEPTH, ParkourActor
 from legged_gym_ext.models.student import Student
@@ -367,10 +367,12 @@ class ParkourRunner(OnPolicyRunner):
         scalars = dict(losses)
         scalars |= {f"Perf/{name}_time": seconds for name, seconds in times.items()}
         scalars["Perf/env_steps_per_second"] = per_second
+        health: dict[str, dict[str, float]] = {}
         for lane, summary in lanes.items():
             scalars |= {f"{name.title().replace('_', '')}/{lane}": value for name, value in summary.items()}
             log = merge_logs([row.logs[lane] for row in rows])
             scalars |= {f"{key}/{lane}": value for key, value in log.items()}
+            health[lane] = {key.removeprefix(COUNTS): log[key] for key in log if key.startswith(COUNTS)}
         if self.logger.writer is not None:
             for tag, value in scalars.items():
                 self.logger.writer.add_scalar(tag, value, self.iteration)
@@ -389,6 +391,7 @@ class ParkourRunner(OnPolicyRunner):
                 times,
                 {name: row for name, row in shown.items() if row},
                 lanes,
+                health,
             ),
             flush=True,
         )
