@@ -10,7 +10,7 @@ from legged_gym_ext.config import Config
 from legged_gym_ext.config_io import load_config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.ranks import from_first, here, joined
-from legged_gym_ext.run_folder import create_run_folder, find_saved
+from legged_gym_ext.run_folder import find_saved, new_run_folder
 from legged_gym_ext.runtime import available_cores, resolve_runtime, seed_everything
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
 
@@ -25,10 +25,10 @@ def main(argv: list[str]) -> None:
         num_envs = ranks.share(runtime.num_envs)
         with memory.guard(num_envs):
             env = factories.make_env(ranks.config(config, available_cores()), num_envs, runtime.sim_device)
-            folder = from_first(lambda: create_run_folder(config))
-            runner = factories.make_runner(env, config, folder, runtime.rl_device)
-        if checkpoint:
-            runner.load(str(checkpoint))
+            with new_run_folder(config) as folder:
+                runner = factories.make_runner(env, config, folder, runtime.rl_device)
+                if checkpoint:
+                    runner.load(str(checkpoint))
 
         if ranks.rank == 0:
             print(f"task       {config.task}, seed {config.seed}")

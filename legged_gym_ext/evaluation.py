@@ -10,6 +10,8 @@ import torch
 from rsl_rl.models import MLPModel
 from torch import Tensor
 
+from legged_gym_ext.learning.statistics import COUNTS
+
 if TYPE_CHECKING:
     from legged_gym_ext.envs.parkour_env import ParkourEnv
 
@@ -102,6 +104,8 @@ class EpisodeCount:
         self._steps = torch.zeros_like(self.quota)
         self._return = torch.zeros(len(self.quota))
         self._results: list[Tensor] = []
+        self.health: dict[str, float] = {}
+        """In how many steps of environments something went wrong, by name."""
 
     @property
     def complete(self) -> bool:
@@ -122,6 +126,10 @@ class EpisodeCount:
             ~extras["time_outs"].cpu().bool(),
             self._return,
         ]
+        for key, count in extras.get("log", {}).items():
+            if key.startswith(COUNTS):
+                name = key.removeprefix(COUNTS)
+                self.health[name] = self.health.get(name, 0.0) + float(count)
         self._results.append(torch.stack([column[counts].double() for column in columns], dim=1))
         self._ended += dones
         self._steps[dones] = 0
@@ -139,7 +147,10 @@ class EpisodeCount:
 
 
 def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
-    """Return the means as text: a line for each kind of terrain, and one for all episodes where there are several."""
+    """Return the means as text: a line for each kind of terrain, and one for all episodes where there are several.
+
+    Where the physics diverged or overflowed, a last line says how often.
+    """
     summaries = {name: episodes.summary(kind) for kind, name in enumerate(kinds)}
     if len(summaries) > 1:
         summaries["all"] = episodes.summary()
@@ -153,4 +164,6 @@ def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
     lines = [f"{name:<16}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
     if missing := [name for name, mean in summaries.items() if not mean]:
         lines.append(f"no episodes: {', '.join(missing)}")
+    if wrong := [f"{name} {count:.0f}" for name, count in episodes.health.items() if count > 0]:
+        lines.append(f"health: {', '.join(wrong)} (steps of environments; overflow: see sim.nconmax and sim.njmax)")
     return "\n".join(lines)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from legged_gym_ext.cli import LAST_RUN
 from legged_gym_ext.config import Config
 from legged_gym_ext.config_io import load_saved_config, save_config
 from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.ranks import from_first, here
 from legged_gym_ext.tasks import find_yaml
 
 CONFIG_FILE = "config.yaml"
@@ -48,6 +51,26 @@ def create_run_folder(config: Config, now: datetime | None = None) -> Path:
         raise UserError(f"cannot create a run folder in {experiment}: {error.strerror}") from error
     save_config(config, folder / CONFIG_FILE)
     return folder
+
+
+@contextlib.contextmanager
+def new_run_folder(config: Config) -> Iterator[Path]:
+    """Make the folder of a new run, one for all ranks; take it away again where the context, on any rank, fails.
+
+    Only what was made is taken away: if there is more in the folder by then, it stays.
+    """
+    from legged_gym_ext.learning.distributed import meet  # imports torch
+
+    folder = from_first(lambda: create_run_folder(config))
+    try:
+        yield folder
+        meet()  # raises where another rank failed
+    except BaseException:
+        with contextlib.suppress(OSError):  # what failed first is what is told
+            if here().rank == 0 and {path.name for path in folder.iterdir()} == {CONFIG_FILE}:
+                (folder / CONFIG_FILE).unlink()
+                folder.rmdir()
+        raise
 
 
 def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:

@@ -216,6 +216,28 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(logs: Path) -> None:
         create_run_folder(Config())
 
 
+def test_a_start_that_fails_leaves_no_run_folder(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the runner cannot be built nor where the checkpoint does not fit."""
+
+    class Fails:
+        def __init__(self, env: object, config: Config, log_dir: Path, device: object) -> None:
+            assert (log_dir / "config.yaml").is_file()
+            if config.run_name == "in_runner":
+                raise UserError("no memory")
+
+        def load(self, path: str) -> None:
+            raise UserError("does not fit")
+
+    monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
+    register("failing", paths.CONFIGS / "walk_flat.yaml", lambda *_: None, Fails)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no memory"):
+        train.main(["--task=failing", "--num_envs=1", "--run_name=in_runner"])
+    run = make_run(config_of("--task=failing --num_envs=1"), 1)
+    with pytest.raises(UserError, match="does not fit"):
+        train.main(["--resume"])
+    assert list((logs / "failing").iterdir()) == [run]
+
+
 def test_load_run_finds_runs_by_name_path_and_time(logs: Path) -> None:
     old = make_run(config_of("--task=walk_flat"), 2, 10, now=datetime(2026, 1, 1))
     last = make_run(config_of("--seed=8"), 5, now=datetime(2026, 1, 2))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +64,30 @@ def test_resuming_goes_on_bit_for_bit(task: str, engine: str, tmp_path: Path) ->
     for key, value in contents[0].items():
         same = torch.equal(value, contents[1][key]) if isinstance(value, torch.Tensor) else value == contents[1][key]
         assert same, key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["terrain.seed=5"],
+        ["terrain.levels=20"],
+        ["terrain.gaps.proportion=0"],
+        ["randomization.action_latency=[2,2]"],
+        pytest.param(["sim.engine=mujoco_warp"], marks=pytest.mark.slow),
+    ],
+)
+def test_resuming_in_another_world_starts_new_episodes_in_it(changes: list[str], tmp_path: Path, capsys: Any) -> None:
+    config = load_config("parkour_depth", [*TINY, "sim.engine=mujoco"])
+    make_runner(config, tmp_path).learn(1)
+    runner = make_runner(load_config("parkour_depth", [*TINY, "sim.engine=mujoco", *changes]))
+    capsys.readouterr()
+    runner.load(str(tmp_path / "model_1.pt"))
+    assert capsys.readouterr().out.endswith(f" has other values of {changes[0].partition('=')[0]}\n")
+    assert isinstance(runner.env, ParkourEnv)
+    boxes = runner.env.simulator.snapshot()["boxes"]
+    assert torch.equal(runner.env.boxes, boxes)
+    runner.learn(1)
+    assert runner.iteration == 2
 
 
 @pytest.mark.slow

@@ -115,6 +115,16 @@ def test_the_table_has_a_line_for_each_kind_and_names_those_not_played() -> None
     assert len(evaluation.table(count, ["flat"]).splitlines()) == 2
 
 
+def test_the_table_tells_what_went_wrong_in_the_physics() -> None:
+    env = ScriptedEnv([[3]], [[False]])
+    count = evaluation.EpisodeCount(torch.tensor([0]), torch.tensor([1]), step_time=0.1)
+    for overflow in (0.0, 2.0, 3.0):
+        rewards, dones, extras = env.step()
+        log = {"Health/overflow": torch.tensor(overflow), "Health/diverged": torch.tensor(0.0)}
+        count.add(rewards, dones, {**extras, "log": log})
+    assert evaluation.table(count, ["flat"]).splitlines()[2].startswith("health: overflow 5 (steps of environments")
+
+
 @pytest.mark.parametrize("num_envs", [1, 7, 64])
 def test_levels_are_spread_evenly_within_every_kind(num_envs: int) -> None:
     kinds = torch.randint(3, (num_envs,), generator=torch.Generator().manual_seed(num_envs))

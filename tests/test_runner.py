@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import pickle
 import resource
@@ -179,6 +180,46 @@ def test_log_holds_teacher_and_student_side_by_side(tmp_path: Path, capsys: pyte
     assert "teacher     student" in printed
 
 
+def test_steps_are_those_of_both_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path).learn(3)  # 6 steps of 4 environments each, and as many in each of 2 distillations
+    path = tmp_path / "model_3.pt"
+    config = small_config(num_steps_per_env=12)
+    resumed = make(None, config)
+    resumed.load(str(path))
+    resumed.learn(1)
+    out = capsys.readouterr().out
+    assert [line.split("   ")[1] for line in out.splitlines() if line.startswith("iteration")] == [
+        "24 steps",
+        "72 steps",
+        "120 steps",
+        "192 steps",
+    ]
+    content = load_checkpoint(path)
+    del content["total_steps"]  # as in older ones
+    save_checkpoint(content, path)
+    older = make(None)
+    older.load(str(path))
+    assert older.total_steps == 120
+
+
+def test_what_goes_wrong_in_the_physics_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    runner = make(None)
+    step, overflow = runner.env.step, torch.tensor(0.0)
+
+    def spy(actions: Tensor) -> Any:
+        *others, extras = step(actions)
+        extras["log"] |= {"Health/diverged": torch.tensor(0.0), "Health/overflow": overflow.clone()}
+        return *others, extras
+
+    runner.env.step = spy  # type: ignore[method-assign]
+    runner.learn(1)
+    assert "health" not in capsys.readouterr().out
+    overflow.fill_(3.0)
+    runner.learn(1)
+    line = "  health          teacher overflow 3   student overflow 3   environments per step\n"
+    assert line in capsys.readouterr().out
+
+
 def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, Any]] = []
     wandb = pytest.importorskip("wandb")
@@ -249,6 +290,135 @@ def test_networks_load_for_any_number_of_environments_but_training_does_not(tmp_
     assert_same(dict(other.get_inference_policy("teacher").state_dict()), content["ppo"]["actor_state_dict"])
     with pytest.raises(UserError, match="policy 'studnt'.*did you mean 'student'"):
         other.get_inference_policy("studnt")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key", ["terrain.seed", "terrain.gaps.proportion", "sim.dt", "camera.near", "height_scan.clip", "robot.armature"]
+)
+def test_another_world_starts_new_episodes_and_says_why(key: str, tmp_path: Path, capsys: Any) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    config = small_config()
+    *sections, name = key.split(".")
+    section = functools.reduce(getattr, sections, config)
+    setattr(section, name, getattr(section, name) + 1)
+    config.sim.threads = 7  # does not matter
+    other = make(None, config)
+    capsys.readouterr()
+    other.load(path)
+    assert capsys.readouterr().out == f"environments start new episodes: '{path}' has other values of {key}\n"
+    assert other.student_lane is None and other.iteration == 2
+    assert_same(other.alg.save(), load_checkpoint(path)["ppo"])
+    other.learn(1)
+    assert other.dagger is not None and other.dagger.rounds == 2
+
+
+def test_another_engine_starts_new_episodes_whatever_auto_meant(tmp_path: Path, capsys: Any) -> None:
+    make(tmp_path).learn(1)
+    path = tmp_path / "model_1.pt"
+    config = small_config()
+    config.sim.engine, config.sim.device = "mujoco", "cpu"  # what auto means here
+    same = make(None, config)
+    capsys.readouterr()
+    same.load(str(path))
+    assert capsys.readouterr().out == "" and same.student_lane is not None
+    content = load_checkpoint(path)
+    content["engine"] = {"sim.engine": "mujoco_warp", "sim.device": "cuda"}  # what auto meant on another machine
+    save_checkpoint(content, path)
+    other = make(None)
+    other.load(str(path))
+    assert "has other values of sim.engine, sim.device\n" in capsys.readouterr().out
+    assert other.student_lane is None
+
+
+def test_a_student_can_be_added_to_a_run_without_one(tmp_path: Path, capsys: Any) -> None:
+    config = small_config()
+    config.distill.enabled = False
+    make(tmp_path, config).learn(1)
+    runner = make(None)
+    runner.load(str(tmp_path / "model_1.pt"))
+    assert "has other values of distill.enabled\n" in capsys.readouterr().out
+    runner.learn(1)
+    assert runner.dagger is not None and runner.dagger.rounds == 1
+
+
+def test_episodes_go_on_where_the_configuration_changes_other_things(tmp_path: Path, capsys: Any) -> None:
+    make(tmp_path).learn(1)
+    config = small_config(max_iterations=7)
+    config.rewards.weights = {"alive": 1.0}
+    config.ppo.gamma, config.curriculum.promote, config.env.episode_length_s = 0.9, 0.7, 9.0
+    other = make(None, config)
+    capsys.readouterr()
+    other.load(str(tmp_path / "model_1.pt"))
+    assert capsys.readouterr().out == ""
+    assert_same(other.env.snapshot(), load_checkpoint(tmp_path / "model_1.pt")["ranks"][0]["lanes"]["teacher"])
+
+
+@pytest.mark.parametrize("schedule", ["fixed", "adaptive"])
+def test_learning_rates_given_with_resume_hold(schedule: str, tmp_path: Path) -> None:
+    config = small_config()
+    config.ppo.schedule = schedule
+    make(tmp_path, config).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    saved = load_checkpoint(path)["ppo"]["optimizer_state_dict"]["param_groups"][0]["lr"]
+    assert (saved == config.ppo.learning_rate) == (schedule == "fixed")
+    same = make(None, config)
+    same.load(path)
+    assert same.alg.learning_rate == saved
+    config.ppo.learning_rate = 3e-4
+    config.distill.encoder_learning_rate, config.distill.actor_learning_rate = 5e-4, 2e-4
+    other = make(None, config)
+    other.load(path)
+    assert other.dagger is not None and other.student_lane is not None
+    assert [other.alg.learning_rate, *(group["lr"] for group in other.alg.optimizer.param_groups)] == [3e-4, 3e-4]
+    assert [group["lr"] for group in other.dagger.optimizer.param_groups] == [5e-4, 2e-4]
+    config.ppo.schedule = "fixed"
+    config.ppo.learning_rate = 1e-3  # as it was, but not as the adaptive schedule left it
+    fixed = make(None, config)
+    fixed.load(path)
+    assert fixed.alg.learning_rate == 1e-3
+
+
+def test_another_seed_given_with_resume_seeds_what_is_random(tmp_path: Path) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+
+    def resumed(seed: int, generators: int) -> ParkourRunner:
+        config = small_config()
+        config.seed = seed
+        torch.manual_seed(generators)
+        runner = ParkourRunner(DummyEnv(config, 4, seed=generators), config, None, "cpu")
+        torch.manual_seed(generators)  # building the networks drew from it
+        runner.load(path)
+        return runner
+
+    (own,) = load_checkpoint(path)["ranks"]
+    assert_same(resumed(1, generators=5)._own_state(), own)
+    first, second = (resumed(8, generators)._own_state() for generators in (8, 9))
+    for name, lane in own["lanes"].items():
+        differing = [key for key, value in lane.items() if not torch.equal(value, first["lanes"][name][key])]
+        assert differing == ["generator"]
+        assert not torch.equal(first["lanes"][name]["generator"], second["lanes"][name]["generator"])
+    assert torch.equal(first["random"]["cpu"], torch.Generator().manual_seed(8).get_state())
+
+
+@pytest.mark.parametrize("policy", ["student", "teacher"])
+def test_a_training_goes_on_as_if_its_policies_had_not_been_used(policy: Any, tmp_path: Path) -> None:
+    config = small_config()
+    config.teacher.normalize_observations = True
+    make(tmp_path / "whole", config).learn(5)
+    runner = make(tmp_path / "parts", config)
+    runner.learn(2)
+    used = runner.get_inference_policy(policy)
+    obs = runner.env.get_observations()
+    with torch.no_grad():
+        actions = used(obs)
+    runner.learn(3)
+    assert not used.training
+    used.reset()
+    with torch.no_grad():
+        assert torch.equal(used(obs), actions)  # what was handed out does not change either
+    assert_same(*(load_checkpoint(tmp_path / run / "model_5.pt") for run in ("whole", "parts")))
 
 
 def test_a_student_that_never_learned_is_not_given_out() -> None:

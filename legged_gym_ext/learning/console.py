@@ -23,6 +23,7 @@ def iteration_block(
     times: Mapping[str, float],
     losses: Mapping[str, Mapping[str, float]],
     lanes: Mapping[str, Mapping[str, float]],
+    health: Mapping[str, Mapping[str, float]],
 ) -> str:
     """Return one iteration's report.
 
@@ -35,13 +36,20 @@ def iteration_block(
         times: Seconds by activity.
         losses: Scalars by algorithm and name.
         lanes: Statistics of each lane, by lane and name.
+        health: In how many environments per step something went wrong, by lane and name.
     """
     left = datetime.timedelta(seconds=round(seconds_left))
+    wrong = {
+        lane: ", ".join(f"{name} {count:.2g}" for name, count in counts.items() if count > 0)
+        for lane, counts in health.items()
+        if any(count > 0 for count in counts.values())
+    }
     lines = [
         f"iteration {iteration}/{last_iteration} ({iteration / last_iteration:.1%})   {total_steps:,} steps   "
         f"{steps_per_second:,.0f} steps/s   time left {left}",
         _row("time", {name: f"{seconds:.2f} s" for name, seconds in times.items()}),
         *(_row(name, {key: f"{value:.3g}" for key, value in values.items()}) for name, values in losses.items()),
+        *([_row("health", wrong) + "   environments per step"] if wrong else []),
         "  " + f"{'':16}" + "".join(f"{name:>12}" for name in lanes),
     ]
     for row, style in _ROWS.items():

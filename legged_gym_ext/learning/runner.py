@@ -6,6 +6,7 @@ import contextlib
 import io
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,9 +35,10 @@ from legged_gym_ext.learning.dagger import Dagger
 from legged_gym_ext.learning.interrupt import StopRequest
 from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.precision import use_bfloat16
+from legged_gym_ext.learning.resume import keys_that_forbid_it, settled_engine
 from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
 from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
-from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
+from legged_gym_ext.learning.statistics import COUNTS, EpisodeStatistics, merge_logs, summarize
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.models.actor import DEPTH, ParkourActor
 from legged_gym_ext.models.student import Student
@@ -71,7 +73,7 @@ class ParkourRunner(OnPolicyRunner):
 
     Args:
         env: The environment. It must return new observation tensors from every step, and besides rsl_rl's interface
-            have ``snapshot()`` and ``restore()``.
+            have ``snapshot()``, a dictionary with the state of its random ``generator``, and ``restore()``.
         config: The run's configuration.
         log_dir: Folder of the log and the checkpoints; None = neither.
         device: Of the networks.
@@ -102,6 +104,8 @@ class ParkourRunner(OnPolicyRunner):
             torch.bfloat16 if bfloat16 else None,
         )
         self.iteration = 0
+        self.total_steps = 0
+        """Environment steps of all ranks and both lanes, over all calls and resumed runs."""
         self.statistics = {"teacher": EpisodeStatistics(env.num_envs, device)}
         self.dagger: Dagger | None = None
         if config.distill.enabled:
@@ -173,6 +177,9 @@ class ParkourRunner(OnPolicyRunner):
     ) -> dict[str, Any]:
         """Load a checkpoint; return its configuration, a plain dictionary.
 
+        Where the environments cannot go on from their saved states, because this run has another number of ranks or
+        another configuration of what those states stand for, they start new episodes, and a line says so.
+
         Args:
             path: The file; of several ranks, only the first reads it.
             resume: Load all that goes on with the training. False = the networks only, for any number of environments.
@@ -188,17 +195,21 @@ class ParkourRunner(OnPolicyRunner):
             return content, len(states)
 
         content, ranks = from_first(read)
-        own = distributed.scatter(states) if resume and ranks == here().size else None
+        changed = self._keys_that_forbid_to_go_on(content)
+        own = distributed.scatter(states) if resume and ranks == here().size and not changed else None
         try:
             self._load_networks(content)
             if own is not None:
-                self._load_own_state(own)
+                same_seed = content["config"]["seed"] == self.config.seed
+                self._load_own_state(own if same_seed else self._with_new_generators(own))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
         if resume and here().rank == 0:
             if ranks != here().size:
                 print(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
+            elif changed:
+                print(f"environments start new episodes: '{path}' has other values of {', '.join(changed)}")
             elif missing := [str(rank) for rank, state in enumerate(states) if state is None]:
                 print(f"environments of rank {', '.join(missing)} start new episodes: '{path}' lacks them")
         return content["config"]
@@ -208,18 +219,21 @@ class ParkourRunner(OnPolicyRunner):
     ) -> MLPModel:
         """Return a network, in evaluation mode, that turns observations into mean actions.
 
+        It is a copy, as trained so far, with a memory of its own: to use it leaves the training as it is.
+
         Raises:
             UserError: Where the run has no trained student.
         """
         if policy not in ("student", "teacher"):
             raise unknown("policy", policy, ("student", "teacher"))
         if policy == "teacher":
-            return self.teacher.eval()
+            return deepcopy(self.teacher).eval()
         if self.dagger is None or self.dagger.rounds == 0:
             first = f"distill.start={self.config.distill.start}"
             raise UserError(f"this run has no trained student after {self.iteration} iterations ({first}); use teacher")
-        self.dagger.student.reset()
-        return self.dagger.student.eval()
+        student = deepcopy(self.dagger.student).eval()
+        student.reset()
+        return student
 
     def _require_memory(self, obs: TensorDict, bfloat16: bool) -> None:
         """Raise a UserError where the rollouts, as the storages keep them, are too large for the device."""
@@ -295,7 +309,13 @@ class ParkourRunner(OnPolicyRunner):
             times["distill"] = time.perf_counter() - learned
         self.iteration += 1
         self.current_learning_iteration = self.iteration
+        self.total_steps += self._steps("distill" in times)
         return times, losses
+
+    def _steps(self, distilled: bool) -> int:
+        """Return the environment steps of all ranks in an iteration with or without distillation."""
+        own = self.config.runner.num_steps_per_env + distilled * self.config.distill.steps_per_env
+        return own * self.env.num_envs * here().size
 
     def _collect(self) -> None:
         """Let the teacher act for a rollout."""
@@ -341,23 +361,21 @@ class ParkourRunner(OnPolicyRunner):
 
     def _report(self, times: dict[str, float], rows: Sequence[_Row], last: int, mean_time: float) -> None:
         """Write one iteration of all ranks to the log and the console."""
-        config = self.config
         lanes = {lane: summarize([row.totals[lane] for row in rows]) for lane in self.statistics}
         losses = {tag: sum(row.losses[tag] for row in rows) / len(rows) for tag in rows[0].losses}
-        num_envs = self.env.num_envs * len(rows)
-        steps = config.runner.num_steps_per_env + (config.distill.steps_per_env if "distill" in times else 0)
-        per_second = steps * num_envs / sum(times.values())
+        per_second = self._steps("distill" in times) / sum(times.values())
         scalars = dict(losses)
         scalars |= {f"Perf/{name}_time": seconds for name, seconds in times.items()}
         scalars["Perf/env_steps_per_second"] = per_second
+        health: dict[str, dict[str, float]] = {}
         for lane, summary in lanes.items():
             scalars |= {f"{name.title().replace('_', '')}/{lane}": value for name, value in summary.items()}
             log = merge_logs([row.logs[lane] for row in rows])
             scalars |= {f"{key}/{lane}": value for key, value in log.items()}
+            health[lane] = {key.removeprefix(COUNTS): log[key] for key in log if key.startswith(COUNTS)}
         if self.logger.writer is not None:
             for tag, value in scalars.items():
                 self.logger.writer.add_scalar(tag, value, self.iteration)
-        total_steps = self.iteration * config.runner.num_steps_per_env * num_envs
         left = (last - self.iteration) * mean_time
         shown = {"PPO": {}, "distillation": {}}
         for tag, value in losses.items():
@@ -367,12 +385,13 @@ class ParkourRunner(OnPolicyRunner):
             iteration_block(
                 self.iteration,
                 last,
-                total_steps,
+                self.total_steps,
                 per_second,
                 left,
                 times,
                 {name: row for name, row in shown.items() if row},
                 lanes,
+                health,
             ),
             flush=True,
         )
@@ -412,7 +431,9 @@ class ParkourRunner(OnPolicyRunner):
         """Return what a checkpoint holds: what all ranks have in common, and the ``states`` of each."""
         return {
             "iteration": self.iteration,
+            "total_steps": self.total_steps,
             "config": asdict(self.config),
+            "engine": settled_engine(self.config, self.env.device),
             "infos": None,
             "ppo": self.alg.save(),
             "dagger": self.dagger.state_dict() if self.dagger else None,
@@ -432,11 +453,32 @@ class ParkourRunner(OnPolicyRunner):
             },
         }
 
+    def _keys_that_forbid_to_go_on(self, content: dict[str, Any]) -> list[str]:
+        """Return the configuration's keys whose new values the environments' states in a checkpoint do not fit."""
+        engine = content.get("engine", settled_engine(self.config, self.env.device))  # older checkpoints lack it
+        return keys_that_forbid_it(content["config"], engine, self.config, self.env.device)
+
     def _load_networks(self, content: dict[str, Any]) -> None:
         self.alg.load(content["ppo"], load_cfg=None, strict=True)
+        ppo = self.config.ppo
+        # An adaptive rate goes on from where it was, unless this run was given another one to start from.
+        if ppo.schedule == "fixed" or ppo.learning_rate != content["config"]["ppo"]["learning_rate"]:
+            self.alg.learning_rate = ppo.learning_rate
+            for group in self.alg.optimizer.param_groups:
+                group["lr"] = ppo.learning_rate
         if self.dagger is not None and content["dagger"] is not None:
             self.dagger.load_state_dict(content["dagger"])
         self.iteration = self.current_learning_iteration = content["iteration"]
+        rounds = self.dagger.rounds if self.dagger is not None else 0
+        as_now = self._steps(False) * (self.iteration - rounds) + self._steps(True) * rounds
+        self.total_steps = content.get("total_steps", as_now)  # older checkpoints lack it
+
+    def _with_new_generators(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a rank's state with the random generators as they are now, which this run's seed made them."""
+        new = self._own_state()
+        generator = new["lanes"]["teacher"]["generator"]
+        lanes = {name: lane and {**lane, "generator": generator} for name, lane in state["lanes"].items()}
+        return {**state, "lanes": lanes, "random": new["random"]}
 
     def _load_own_state(self, state: dict[str, Any]) -> None:
         trained = len(state["statistics"]["teacher"]["finished"]) * here().size
