@@ -69,8 +69,8 @@ def _steps_per_round(case: Case) -> int:
 def _in_turns(env: ParkourEnv, tremble: Tremble, steps: int, rounds: int) -> list[tuple[float, float]]:
     """Return seconds of the environment's steps and of as many steps of physics alone, of each round.
 
-    Both begin in the same state and ask the same of the joints. Timed inside the environment's steps, physics would be slower, with caches emptied,
-    and on a device that works behind the host's back it could not be told apart.
+    Both begin in the same state and ask the same of the joints. Timed inside the environment's steps, physics would be
+    slower, with caches emptied, and on a device that works behind the host's back it could not be told apart.
     """
     from benchmarks.bare_physics import bare_physics  # imports both engines
 
