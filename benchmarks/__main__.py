@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 from benchmarks import registry
-from benchmarks.case import TASK, Case
+from benchmarks.case import Case
 from legged_gym_ext.cli import Parser, main_guard
 from legged_gym_ext.config_checks import CHOICES
 from legged_gym_ext.config_io import load_config
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.runtime import resolve_runtime
+from legged_gym_ext.tasks import DEFAULT_TASK
 
 SIZES = {"cpu": "256,1024", "cuda": "256,1024,4096,8192"}
 QUICK_SIZES = {"cpu": "32,64", "cuda": "256,1024"}
@@ -70,7 +71,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise UserError(f"--time_limit {args.time_limit}; allowed: more than 0")
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise UserError(f"--out {args.out}: a file, not a folder")
-    args.runtime = resolve_runtime(load_config(TASK, [f"sim.engine={args.sim}", f"sim.device={args.device}"]))
+    args.runtime = resolve_runtime(load_config(DEFAULT_TASK, [f"sim.engine={args.sim}", f"sim.device={args.device}"]))
     kind = args.runtime.sim_device.type
     args.sizes = _sizes(args.num_envs or (QUICK_SIZES if args.quick else SIZES)[kind])
     return args

@@ -11,8 +11,7 @@ from legged_gym_ext.config import Config
 from legged_gym_ext.config_io import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.runtime import available_cores
-
-TASK = "parkour_depth"
+from legged_gym_ext.tasks import DEFAULT_TASK
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Case:
     def config(self, *overrides: str) -> Config:
         """Return the default task's configuration, on the case's engine and device, with ``overrides``."""
         setting = (f"sim.engine={self.engine}", f"sim.device={self.device}", f"env.num_envs={self.num_envs}")
-        return load_config(TASK, [*setting, "runner.logger=none", *overrides])
+        return load_config(DEFAULT_TASK, [*setting, "runner.logger=none", *overrides])
 
     def make_env(self, config: Config) -> ParkourEnv:
         """Build the environment of ``config``."""

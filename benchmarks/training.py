@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 
-from benchmarks.case import TASK, Case
+from benchmarks.case import Case
 from benchmarks.memory import device_bytes, torch_peak_bytes
 from benchmarks.stopwatch import Stopwatch
 from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.tasks import DEFAULT_TASK
 
 ITERATIONS = 3  # of which the median one is told
 WARM_UP = 2
@@ -64,7 +65,7 @@ def run(case: Case) -> dict[str, float]:
     whole = sum(parts.values())
     rate = (ppo_steps + distill_steps / interval) * case.num_envs / whole
     teacher_rate = ppo_steps * case.num_envs / whole
-    print(f"training iteration of {TASK}, {case.num_envs} environments x {ppo_steps} steps:")
+    print(f"training iteration of {DEFAULT_TASK}, {case.num_envs} environments x {ppo_steps} steps:")
     for label, value in sorted(parts.items(), key=lambda item: -item[1]):
         print(f"  {label:<26} {value:7.3f} s  {value / whole:6.1%}")
     print(

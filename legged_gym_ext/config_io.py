@@ -43,12 +43,9 @@ def load_saved_config(path: str | Path, overrides: Sequence[str] = ()) -> Config
 
     Keys that the file lacks (it is older than they are) have their defaults; keys that it alone has are an error.
     """
-    return _from_values(_read_yaml(Path(path)), str(path), overrides)
-
-
-def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> Config:
-    """Return the configuration that :func:`to_dict` made into ``values``; ``source`` names it in an error."""
-    return _from_values(values, source, ())
+    tree = OmegaConf.structured(Config)
+    _merge(tree, "", _read_yaml(Path(path)), str(path))
+    return _finish(tree, overrides, str(path))
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -57,17 +54,6 @@ def save_config(config: Config, path: str | Path) -> None:
         OmegaConf.save(OmegaConf.structured(config), Path(path))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """Return the configuration in plain containers, for checkpoints and loggers."""
-    return dataclasses.asdict(config)
-
-
-def _from_values(values: Mapping[str, Any], source: str, overrides: Sequence[str]) -> Config:
-    tree = OmegaConf.structured(Config)
-    _merge(tree, "", values, source)
-    return _finish(tree, overrides, source)
 
 
 def _finish(tree: DictConfig, overrides: Sequence[str], source: str) -> Config:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
-RESOURCES = ROOT / "resources"
 LOGS = ROOT / "logs"
 
 

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from legged_gym_ext.config import Config, PPOConfig
 from legged_gym_ext.config_io import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.learning import runner as runner_module
 from legged_gym_ext.learning.dagger import Dagger
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import DepthTeacher, ScandotsTeacher
+from legged_gym_ext.ranks import Ranks
 
 CPU = torch.device("cpu")
 
@@ -315,13 +317,16 @@ class Writer:
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_the_speed_counts_the_steps_of_all_environments(ranks: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_speed_counts_the_steps_of_all_environments(
+    ranks: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = small_config(num_steps_per_env=5)
     config.distill.steps_per_env = 7
     runner = ParkourRunner(DummyEnv(config, 4), config, None, "cpu")
     runner.learn(1)
     writer = runner.logger.writer = Writer()  # type: ignore[assignment]
     row = runner._row({"Loss/value": 0.5}, "")
+    monkeypatch.setattr(runner_module, "here", lambda: Ranks(0, ranks))
     runner._report({"collection": 1.5, "learning": 0.5}, [row] * ranks, 3, 2.0)
     assert writer.scalars["Perf/env_steps_per_second"] == pytest.approx(5 * 4 * ranks / 2.0)
     assert writer.scalars["Perf/collection_time"] == 1.5 and writer.scalars["Perf/learning_time"] == 0.5

@@ -13,7 +13,7 @@ from torch import Tensor
 from legged_gym_ext.config import Config
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
 from legged_gym_ext.envs.cuda_graph import GraphedCall
-from legged_gym_ext.envs.state import EnvState, copy_tensors, put_tensors
+from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
 from legged_gym_ext.masked import assign
 from legged_gym_ext.ranks import here
 from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, load_robot
@@ -27,7 +27,6 @@ from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
 from legged_gym_ext.terrain.library import build_library
 
-_CONTACT_FORCE = 1.0  # N: a foot that feels more touches (legged_gym)
 _PIT_DEPTH = 0.5  # m below a course's lowest waypoint: the ground's height where there is none
 _SPAWN_CLEARANCE = 0.01  # m between the lower sole and the start platform
 _PLATFORM = 0.3  # m beside the start line within which robots are placed
@@ -220,7 +219,7 @@ class ParkourEnv(VecEnv):
         """Count the step; follow the feet, the waypoints and the commands."""
         state, position = self.state, self.sim_state.root_pos
         state.episode_length += 1
-        state.contact.copy_(self.sim_state.foot_force.norm(dim=-1) > _CONTACT_FORCE)
+        state.contact.copy_(self.sim_state.foot_force.norm(dim=-1) > CONTACT_FORCE)
         state.contact_time.add_(self.dt).mul_(state.contact)
         state.air_time.add_(self.dt).mul_(~state.contact)
         torch.maximum(state.progress, position[:, 0].clamp(max=self.config.terrain.length), out=state.progress)

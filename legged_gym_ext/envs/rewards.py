@@ -1,6 +1,6 @@
 """The reward terms: each a small function of the environment, (num_envs,) per second; their weights are configuration.
 
-``env.feet`` holds what several terms ask about the feet. Terms whose source is not named follow legged_gym
+Terms whose source is not named follow legged_gym
 (Rudin et al. 2022, "Learning to Walk in Minutes Using Massively Parallel Deep Reinforcement Learning").
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from legged_gym_ext.envs.state import CONTACT_FORCE
 from legged_gym_ext.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def gait_contact(env: ParkourEnv) -> Tensor:
 
 
 def gait_swing_height(env: ParkourEnv) -> Tensor:
-    """Squared error of the swing foot's clearance against a half sine of the gait clock's swing."""
+    """Square of what the swing foot's clearance lacks of a half sine over the gait clock's swing."""
     share = env.config.rewards.stance_share
     swing = ((env.gait_phase - share) / (1 - share)).clamp(min=0)
     wanted = env.config.rewards.swing_height * torch.sin(torch.pi * swing)
@@ -136,7 +137,7 @@ def feet_slip(env: ParkourEnv) -> Tensor:
 def feet_stumble(env: ParkourEnv) -> Tensor:
     """Feet that hit a vertical face: horizontal force above four times the vertical one."""
     force = env.sim_state.foot_force
-    return (force[..., :2].norm(dim=-1) > 4 * force[..., 2].abs() + 1.0).float().sum(dim=1)
+    return (force[..., :2].norm(dim=-1) > 4 * force[..., 2].abs() + CONTACT_FORCE).float().sum(dim=1)
 
 
 def feet_edge(env: ParkourEnv) -> Tensor:
@@ -146,7 +147,7 @@ def feet_edge(env: ParkourEnv) -> Tensor:
 
 def collision(env: ParkourEnv) -> Tensor:
     """Number of bodies that touch although they must not."""
-    return (env.sim_state.body_force > 1.0).float().sum(dim=1)
+    return (env.sim_state.body_force > CONTACT_FORCE).float().sum(dim=1)
 
 
 def termination(env: ParkourEnv) -> Tensor:

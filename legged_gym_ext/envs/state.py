@@ -11,6 +11,9 @@ from torch import Tensor
 from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS
 from legged_gym_ext.sensors.depth_camera import CameraState
 
+CONTACT_FORCE = 1.0
+"""N: what feels more touches something (legged_gym)."""
+
 
 @dataclass
 class EnvState:
