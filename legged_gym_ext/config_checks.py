@@ -84,9 +84,18 @@ SHARES = {
     "ppo": "gamma lam",
     "distill": "beta beta_decay",
 }
-AT_LEAST = {"terrain.waypoints": 3, "camera.resolution": 10}  # what the depth encoder leaves a pixel of
+LARGEST = 1e9
+"""Of all numbers but those in ``AT_MOST``: what is larger is a slip, and overflows somewhere later."""
+AT_LEAST = {
+    "sim.dt": 1e-5,
+    "terrain.waypoints": 3,
+    "camera.resolution": 10,  # what the depth encoder leaves a pixel of
+}
 AT_MOST = {
     "seed": 2**63 - 1,
+    "terrain.length": 1000,
+    "terrain.levels": 1000,
+    "terrain.variants": 1000,
     "terrain.stepping_stones.count": (MAX_BOXES - 2) // 2,  # two rows, and the platforms before and after them
     "terrain.ramps.tilt_degrees": 60,
 }
@@ -105,6 +114,7 @@ def validate(config: Config) -> None:
     """Raise :class:`UserError` at the first value that is not allowed."""
     for key, value in _numbers("", config):
         _require(math.isfinite(value), key, "a finite number", value)
+        _require(key in AT_MOST or abs(value) <= LARGEST, key, f"a number from {-LARGEST:g} to {LARGEST:g}", value)
     for rule, wanted, table in (
         (lambda x: x >= 1, ">= 1", AT_LEAST_ONE),
         (lambda x: x > 0, "> 0", POSITIVE),
