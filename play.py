@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from legged_gym_ext import evaluation
-from legged_gym_ext.cli import main_guard, make_parser, parse
+from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.evaluation import outcomes
 from legged_gym_ext.rendering import VIEWERS
 from legged_gym_ext.rendering.opengl import choose_backend
-from legged_gym_ext.run_folder import find_saved
-from legged_gym_ext.runtime import resolve_runtime, seed_everything
+from legged_gym_ext.runs.folder import find_saved
+from legged_gym_ext.runs.settle import resolve_runtime, seed_everything
 from legged_gym_ext.tasks import get_factories
-from legged_gym_ext.terrain.tiles import KINDS, only
+from legged_gym_ext.terrain.course import KINDS, only
 
 if TYPE_CHECKING:
     from rsl_rl.models import MLPModel
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     policy, name = choose_policy(runner, args.policy)
 
     kinds = env.library.assign_kinds(num_envs)
-    level = evaluation.spread_levels(kinds, levels) if args.level is None else torch.full_like(kinds, args.level)
+    level = outcomes.spread_levels(kinds, levels) if args.level is None else torch.full_like(kinds, args.level)
     env.place(kinds, level)
     print(f"checkpoint {checkpoint}")
     print(f"policy     {name}")
@@ -62,14 +62,14 @@ def main(argv: list[str]) -> None:
     from legged_gym_ext.rendering.viewer import Live, open_viewer
 
     scene = RobotScene(env.robot, config.sim)
-    shown = evaluation.examples(kinds)
+    shown = outcomes.examples(kinds)
     recorder = Recorder(env, shown, args.video_length / len(shown)) if video else None
     viewer = open_viewer("none" if args.headless else args.viewer, scene)
     live = Live(viewer, env, shown) if viewer else None
-    count = evaluation.EpisodeCount(kinds, evaluation.share_out(episodes, num_envs), env.dt)
+    count = outcomes.EpisodeCount(kinds, outcomes.share_out(episodes, num_envs), env.dt)
     run(env, policy, runtime.rl_device, count, recorder, live)
 
-    print(f"\n{evaluation.table(count, env.library.kinds)}", flush=True)
+    print(f"\n{outcomes.table(count, env.library.kinds)}", flush=True)
     if not count.complete:
         print("The viewer was closed before all episodes had ended: short ones, falls, have too large a share.")
     if video and recorder:
@@ -81,13 +81,13 @@ def run(
     env: ParkourEnv,
     policy: MLPModel,
     device: torch.device,
-    count: evaluation.EpisodeCount,
+    count: outcomes.EpisodeCount,
     recorder: Recorder | None,
     live: Live | None,
 ) -> None:
     """Play until all episodes that count have ended; where somebody watches, until the viewer is closed or Ctrl-C."""
     try:
-        for rewards, dones, extras in evaluation.play(env, policy, device):
+        for rewards, dones, extras in outcomes.play(env, policy, device):
             count.add(rewards, dones, extras)
             if recorder:
                 recorder.add(dones)
@@ -127,8 +127,8 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
             raise UserError(f"--{flag} {value}; allowed: more than 0")
     args.overrides = [
         f"env.num_envs={NUM_ENVS}",
-        *evaluation.HELD_LEVELS,
-        *(() if args.randomize else evaluation.NOTHING_RANDOM),
+        *outcomes.HELD_LEVELS,
+        *(() if args.randomize else outcomes.NOTHING_RANDOM),
         *(only([args.terrain]) if args.terrain else ()),
         *args.overrides,
     ]

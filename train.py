@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from legged_gym_ext import memory
-from legged_gym_ext.cli import main_guard, make_parser, parse
-from legged_gym_ext.config import Config
-from legged_gym_ext.config_io import load_config
+from legged_gym_ext.config.cli import main_guard, make_parser, parse
+from legged_gym_ext.config.files import load_config
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.ranks import from_first, here, joined
-from legged_gym_ext.run_folder import find_saved, new_run_folder
-from legged_gym_ext.runtime import available_cores, resolve_runtime, seed_everything
+from legged_gym_ext.processes.ranks import from_first, here, joined
+from legged_gym_ext.runs.folder import find_saved, new_run_folder
+from legged_gym_ext.runs.settle import available_cores, resolve_runtime, seed_everything
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
 
 

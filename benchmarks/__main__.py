@@ -8,11 +8,11 @@ from pathlib import Path
 
 from benchmarks import registry
 from benchmarks.case import Case
-from legged_gym_ext.cli import Parser, main_guard
-from legged_gym_ext.config_checks import CHOICES
-from legged_gym_ext.config_io import load_config
+from legged_gym_ext.config.cli import Parser, main_guard
+from legged_gym_ext.config.files import load_config
+from legged_gym_ext.config.rules import CHOICES
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.runtime import resolve_runtime
+from legged_gym_ext.runs.settle import resolve_runtime
 from legged_gym_ext.tasks import DEFAULT_TASK
 
 SIZES = {"cpu": "256,1024", "cuda": "256,1024,4096,8192"}

@@ -9,10 +9,10 @@ import warp as wp
 from mujoco.batch import SimulationError
 from torch import Tensor
 
-from legged_gym_ext import warp_runtime
+from legged_gym_ext.device import warp_runtime
 from legged_gym_ext.simulators.base import Simulator
-from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
-from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+from legged_gym_ext.simulators.mujoco.engine import MujocoCpuSimulator
+from legged_gym_ext.simulators.mujoco_warp.engine import MujocoWarpSimulator
 
 
 class BarePhysics(Protocol):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from legged_gym_ext.config import Config
-from legged_gym_ext.config_io import load_config
+from legged_gym_ext.config.files import load_config
+from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.runtime import available_cores
+from legged_gym_ext.runs.settle import available_cores
 from legged_gym_ext.tasks import DEFAULT_TASK
 
 

@@ -15,11 +15,11 @@ from benchmarks.mesh_bvh import MeshDepth
 from benchmarks.mujoco_renderer import MujocoWarpDepth
 from benchmarks.multi_ray import MultiRayDepth
 from benchmarks.stopwatch import median_seconds
-from legged_gym_ext.config import CameraConfig, TerrainConfig
+from legged_gym_ext.config.schema import CameraConfig, TerrainConfig
 from legged_gym_ext.rotations import quat_from_euler
-from legged_gym_ext.sensors.box_raycast import render_depth
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.sensors.height_scan import ground_height
+from legged_gym_ext.sensors.raster import render_depth
 from legged_gym_ext.terrain.library import build_library
 
 BASE_HEIGHT = 1.0  # m over the ground

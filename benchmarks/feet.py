@@ -9,9 +9,9 @@ import numpy as np
 from mujoco.batch import Batch
 
 from benchmarks.case import Case
-from legged_gym_ext.config import RobotConfig, SimConfig, TerrainConfig
+from legged_gym_ext.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.robot import Robot, load_robot
-from legged_gym_ext.simulators.mujoco_model import make_spec
+from legged_gym_ext.simulators.mujoco.model import make_spec
 from legged_gym_ext.terrain.boxes import CENTER, HALF, MAX_BOXES, QUAT
 from legged_gym_ext.terrain.library import make
 

@@ -122,7 +122,7 @@ evaluate() { # what the run left
     [[ -d $run ]] || return
     mkdir -p "$DIR/training"
     cp "$run"/config.yaml "$run"/events* "$DIR/training/"
-    stage curves $LIMIT_PLAY "$PYTHON" -m legged_gym_ext.plot --load_run "$run" --output "$DIR/training/curves.png" &
+    stage curves $LIMIT_PLAY "$PYTHON" -m legged_gym_ext.runs.plot --load_run "$run" --output "$DIR/training/curves.png" &
     pids+=($!)
     for policy in teacher student; do
         stage play_$policy $LIMIT_PLAY "$PYTHON" play.py --load_run "$run" --policy $policy --headless \

@@ -1,7 +1,7 @@
 """A peer for the depth kernels: rays against triangle meshes in bounding volume hierarchies, through NVIDIA Warp.
 
 This is how the ray-cast cameras of Isaac Lab and mjlab see a terrain. The rays, the depths and their limits are those
-of ``render_depth`` (legged_gym_ext/sensors/box_raycast.py); the tiles never move, so the hierarchies are built once,
+of ``render_depth`` (legged_gym_ext/sensors/raster.py); the tiles never move, so the hierarchies are built once,
 with Warp's most careful constructor, before anything is timed.
 """
 
@@ -17,7 +17,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from legged_gym_ext import warp_runtime
+from legged_gym_ext.device import warp_runtime
 from legged_gym_ext.rotations import quat_rotate
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.terrain.boxes import CENTER, HALF, QUAT

@@ -19,7 +19,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from legged_gym_ext import warp_runtime
+from legged_gym_ext.device import warp_runtime
 from legged_gym_ext.rotations import matrix_from_quat
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.terrain.boxes import ABSENT, CENTER, HALF, QUAT

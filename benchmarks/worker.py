@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import registry
 from benchmarks.case import Case
-from legged_gym_ext import memory
+from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
 
 OK, FAILED = "ok", "failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from legged_gym_ext.config import RobotConfig
+from legged_gym_ext.config.schema import RobotConfig
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.paths import resolve
 

@@ -17,7 +17,7 @@ from legged_gym_ext.errors import UserError, unknown
 if TYPE_CHECKING:
     import torch
 
-    from legged_gym_ext.config import Config
+    from legged_gym_ext.config.schema import Config
     from legged_gym_ext.envs.parkour_env import ParkourEnv
     from legged_gym_ext.learning.runner import ParkourRunner
 

@@ -8,7 +8,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from legged_gym_ext.runtime import seed_everything  # noqa: E402
+from legged_gym_ext.runs.settle import seed_everything  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from legged_gym_ext.config import Config
+from legged_gym_ext.config.schema import Config
 
 NUM_PROPRIO, NUM_SCAN, NUM_PRIVILEGED, NUM_ACTIONS = 43, 12, 5, 10
 

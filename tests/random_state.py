@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from legged_gym_ext.config import Config
+from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs import rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.terrain.boxes import ABSENT

@@ -14,11 +14,11 @@ from dummy_env import NUM_ACTIONS, DummyEnv, small_config
 from tensordict import TensorDict
 from torch import Tensor
 
-from legged_gym_ext.config import Config
-from legged_gym_ext.learning.checkpoint import load_checkpoint, map_tensors, save_checkpoint
+from legged_gym_ext.config.schema import Config
 from legged_gym_ext.learning.runner import ParkourRunner
-from legged_gym_ext.ranks import here, joined
-from legged_gym_ext.runtime import seed_everything
+from legged_gym_ext.processes.ranks import here, joined
+from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
+from legged_gym_ext.runs.settle import seed_everything
 
 ENVS = 8
 """Environments of all ranks."""

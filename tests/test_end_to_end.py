@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from legged_gym_ext.config import Config
-from legged_gym_ext.config_io import load_config
+from legged_gym_ext.config.files import load_config
+from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.paths import ROOT
-from legged_gym_ext.runtime import seed_everything
+from legged_gym_ext.runs.settle import seed_everything
 
 TINY = [
     *("terrain.levels=2", "terrain.variants=1", "runner.num_steps_per_env=6", "teacher.hidden_dims=[32,16]"),

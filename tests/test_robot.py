@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from legged_gym_ext.config import RobotConfig, SimConfig
-from legged_gym_ext.config_io import load_config, load_saved_config, save_config
+from legged_gym_ext.config.files import load_config, load_saved_config, save_config
+from legged_gym_ext.config.schema import RobotConfig, SimConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import resolve
 from legged_gym_ext.robot import load_robot
-from legged_gym_ext.simulators.mujoco_model import build_model
+from legged_gym_ext.simulators.mujoco.model import build_model
 
 URDF = resolve(RobotConfig().urdf).read_text()
 

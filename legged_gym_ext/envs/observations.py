@@ -13,7 +13,7 @@ from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.robot import NUM_JOINTS
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config import NoiseConfig
+    from legged_gym_ext.config.schema import NoiseConfig
     from legged_gym_ext.envs.parkour_env import ParkourEnv
 
 # legged_gym's scales.

@@ -10,15 +10,15 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from legged_gym_ext.config import Config
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device.cuda_graph import GraphedCall
+from legged_gym_ext.device.masked import assign
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
-from legged_gym_ext.envs.cuda_graph import GraphedCall
 from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
-from legged_gym_ext.masked import assign
-from legged_gym_ext.ranks import here
+from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, load_robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_yaw
-from legged_gym_ext.runtime import one_thread
+from legged_gym_ext.runs.settle import one_thread
 from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
 from legged_gym_ext.sensors.legs import Legs

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from legged_gym_ext.config import Config, RandomizationConfig
+from legged_gym_ext.config.schema import Config, RandomizationConfig
 from legged_gym_ext.simulators.base import DOMAIN_WIDTHS, DomainParameters
 
 

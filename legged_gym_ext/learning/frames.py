@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from legged_gym_ext.host_number import HostNumber
+from legged_gym_ext.device.host_number import HostNumber
 
 LAG = 4
 """Steps by which a GPU may be behind the host: with as many in its queue it has work while the host waits."""

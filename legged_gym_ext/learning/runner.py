@@ -19,30 +19,30 @@ from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 from torch import Tensor
 
-from legged_gym_ext import memory
-from legged_gym_ext.config import Config
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device import memory
+from legged_gym_ext.device.precision import use_bfloat16
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.learning import distributed
-from legged_gym_ext.learning.checkpoint import (
+from legged_gym_ext.learning.build import rsl_rl_config
+from legged_gym_ext.learning.journal import iteration_block
+from legged_gym_ext.learning.nan_check import NanCheck
+from legged_gym_ext.learning.phases.distillation import Dagger
+from legged_gym_ext.learning.statistics import COUNTS, EpisodeStatistics, merge_logs, summarize
+from legged_gym_ext.learning.storage import ParkourRolloutStorage
+from legged_gym_ext.learning.symmetry import MirrorAugmentation
+from legged_gym_ext.models.actor import DEPTH, ParkourActor
+from legged_gym_ext.models.student import Student
+from legged_gym_ext.processes import session
+from legged_gym_ext.processes.ranks import from_first, here
+from legged_gym_ext.processes.signals import StopRequest
+from legged_gym_ext.runs.checkpoint import (
     checkpoint_name,
     load_checkpoint,
     map_tensors,
     prune_checkpoints,
     save_checkpoint,
 )
-from legged_gym_ext.learning.console import iteration_block
-from legged_gym_ext.learning.dagger import Dagger
-from legged_gym_ext.learning.interrupt import StopRequest
-from legged_gym_ext.learning.nan_check import NanCheck
-from legged_gym_ext.learning.precision import use_bfloat16
-from legged_gym_ext.learning.resume import keys_that_forbid_it, settled_engine
-from legged_gym_ext.learning.rollout_storage import ParkourRolloutStorage
-from legged_gym_ext.learning.rsl_rl_config import rsl_rl_config
-from legged_gym_ext.learning.statistics import COUNTS, EpisodeStatistics, merge_logs, summarize
-from legged_gym_ext.learning.symmetry import MirrorAugmentation
-from legged_gym_ext.models.actor import DEPTH, ParkourActor
-from legged_gym_ext.models.student import Student
-from legged_gym_ext.ranks import from_first, here
+from legged_gym_ext.runs.resume import keys_that_forbid_it, settled_engine
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ParkourRunner(OnPolicyRunner):
     n are the state after n of them. Training for 3 iterations and then, resumed, for 3 more ends in ``model_6.pt``, as
     6 in one go do, and on a CPU with the same bits.
 
-    Of several ranks (see distributed.py) each has its own environments, and all have the same networks: what follows
+    Of several ranks (see session.py) each has its own environments, and all have the same networks: what follows
     is done by all of them, and the console, the log and the checkpoints are rank 0's.
 
     Args:
@@ -142,7 +142,7 @@ class ParkourRunner(OnPolicyRunner):
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl tells which git repositories it looked for
             self.logger.init_logging_writer()
         if self.log_dir is not None:
-            distributed.on_failure(self._rescue)
+            session.on_failure(self._rescue)
         first, last = self.iteration, self.iteration + num_learning_iterations
         started = time.perf_counter()
         signal_name = ""
@@ -150,7 +150,7 @@ class ParkourRunner(OnPolicyRunner):
             while self.iteration < last and not signal_name:
                 times, losses = self._iterate()
                 mean_time = (time.perf_counter() - started) / (self.iteration - first)
-                rows = distributed.exchange(self._row(losses, stop.signal_name))
+                rows = session.exchange(self._row(losses, stop.signal_name))
                 signal_name = next(filter(None, (row.signal_name for row in rows)), "")
                 if here().rank == 0:
                     self._report(times, rows, last, mean_time)
@@ -166,11 +166,11 @@ class ParkourRunner(OnPolicyRunner):
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write everything that decides how the training goes on."""
-        states = distributed.gather(map_tensors(self._own_state(), Tensor.cpu))
+        states = session.gather(map_tensors(self._own_state(), Tensor.cpu))
         if states:
             save_checkpoint({**self._content(states), "infos": infos}, path)
             self.logger.save_model(path, self.iteration)
-        distributed.meet()
+        session.meet()
 
     def load(  # type: ignore[override]
         self, path: str, resume: bool = True
@@ -196,7 +196,7 @@ class ParkourRunner(OnPolicyRunner):
 
         content, ranks = from_first(read)
         changed = self._keys_that_forbid_to_go_on(content)
-        own = distributed.scatter(states) if resume and ranks == here().size and not changed else None
+        own = session.scatter(states) if resume and ranks == here().size and not changed else None
         try:
             self._load_networks(content)
             if own is not None:
@@ -278,7 +278,7 @@ class ParkourRunner(OnPolicyRunner):
         if self.is_distributed:
             self.alg.broadcast_parameters()
             if self.dagger is not None:
-                distributed.copy_from_first(self.dagger.student)
+                session.copy_from_first(self.dagger.student)
 
     def _begin(self, random_ages: bool) -> None:
         """Start both lanes, in the same state."""
@@ -295,7 +295,7 @@ class ParkourRunner(OnPolicyRunner):
         start = time.perf_counter()
         with torch.no_grad():
             self._collect()
-        distributed.meet()  # what runs for the first time is compiled, which takes one rank longer than another
+        session.meet()  # what runs for the first time is compiled, which takes one rank longer than another
         collected = time.perf_counter()
         losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
         losses |= {
@@ -341,13 +341,13 @@ class ParkourRunner(OnPolicyRunner):
         assert self.dagger is not None and self.student_lane is not None
         if self.dagger.rounds == 0:
             self.dagger.student.init_from_teacher(self.teacher, self.config.student.init_from_teacher)
-            distributed.copy_from_first(self.dagger.student)  # some of its weights are random
+            session.copy_from_first(self.dagger.student)  # some of its weights are random
         teacher_lane = self.env.snapshot()  # type: ignore[attr-defined]
         self.env.restore(self.student_lane)  # type: ignore[attr-defined]
         self.dagger.collect(self.env, self.statistics["student"])
         self.student_lane = self.env.snapshot()  # type: ignore[attr-defined]
         self.env.restore(teacher_lane)  # type: ignore[attr-defined]
-        distributed.meet()
+        session.meet()
         return self.dagger.update()
 
     def _row(self, losses: dict[str, float], signal_name: str) -> _Row:

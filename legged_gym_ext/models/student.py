@@ -12,10 +12,10 @@ from rsl_rl.utils import unpad_trajectories
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from legged_gym_ext.config_checks import CHOICES
+from legged_gym_ext.config.rules import CHOICES
 from legged_gym_ext.errors import unknown
 from legged_gym_ext.models.actor import NEW_FRAME, FlatInput, ParkourActor
-from legged_gym_ext.models.depth_encoder import DepthEncoder
+from legged_gym_ext.models.encoders.spec import DepthEncoder
 from legged_gym_ext.models.teacher import plain_mlp
 
 

@@ -9,10 +9,10 @@ import mujoco
 import numpy as np
 import torch
 
-from legged_gym_ext.config import SimConfig
+from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_rotate_inverse
-from legged_gym_ext.simulators.mujoco_model import make_spec
+from legged_gym_ext.simulators.mujoco.model import make_spec
 from legged_gym_ext.terrain.boxes import CENTER, HALF, MAX_BOXES, QUAT
 
 if TYPE_CHECKING:

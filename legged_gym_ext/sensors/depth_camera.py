@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from legged_gym_ext import memory
-from legged_gym_ext.config import CameraConfig
-from legged_gym_ext.masked import assign
+from legged_gym_ext.config.schema import CameraConfig
+from legged_gym_ext.device import memory
+from legged_gym_ext.device.masked import assign
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler, quat_multiply, quat_rotate
-from legged_gym_ext.sensors.box_raycast import deliver_depth, render_depth, warm_up
+from legged_gym_ext.sensors.raster import deliver_depth, render_depth, warm_up
 
 MAX_SEED = 2**31 - 1
 
@@ -44,7 +44,7 @@ class DepthCamera:
     """
 
     def __init__(self, config: CameraConfig, num_envs: int, device: torch.device | str) -> None:
-        """Compute the optics: square pixels, the optical axis through the middle. config_checks.py has the limits."""
+        """Compute the optics: square pixels, the optical axis through the middle. rules.py has the limits."""
         self.config = config
         self.num_envs = num_envs
         self.device = torch.device(device)

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from legged_gym_ext.config import HeightScanConfig
+from legged_gym_ext.config.schema import HeightScanConfig
 from legged_gym_ext.rotations import yaw_of
-from legged_gym_ext.sensors.box_raycast import heights, warm_up
+from legged_gym_ext.sensors.raster import heights, warm_up
 
 
 def ground_height(boxes: Tensor, points: Tensor, missing: float = -math.inf) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from legged_gym_ext.config import SimConfig
-from legged_gym_ext.config_checks import CHOICES
+from legged_gym_ext.config.rules import CHOICES
+from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.robot import Robot
-from legged_gym_ext.runtime import resolve_engine
+from legged_gym_ext.runs.settle import resolve_engine
 from legged_gym_ext.simulators.base import Simulator
 
 ENGINES = tuple(engine for engine in CHOICES["sim.engine"] if engine != "auto")
@@ -24,12 +24,12 @@ def make_simulator(config: SimConfig, robot: Robot, num_envs: int, device: torch
     """
     engine = resolve_engine(config.engine, device)
     if engine == "mujoco":
-        from legged_gym_ext.simulators.mujoco_cpu import MujocoCpuSimulator
+        from legged_gym_ext.simulators.mujoco.engine import MujocoCpuSimulator
 
         return MujocoCpuSimulator(robot, config, num_envs)
     if engine == "mujoco_warp":
         try:
-            from legged_gym_ext.simulators.mujoco_warp import MujocoWarpSimulator
+            from legged_gym_ext.simulators.mujoco_warp.engine import MujocoWarpSimulator
         except ModuleNotFoundError as error:
             raise UserError(
                 f"sim.engine: mujoco_warp needs the package '{error.name}', which is not installed; install "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from legged_gym_ext.cli import main_guard, make_parser, parse
-from legged_gym_ext.config_io import load_config
+from legged_gym_ext.config.cli import main_guard, make_parser, parse
+from legged_gym_ext.config.files import load_config
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.paths import LOGS
 from legged_gym_ext.tasks import DEFAULT_TASK
+from legged_gym_ext.terrain.course import KINDS, only
 from legged_gym_ext.terrain.draw import draw
 from legged_gym_ext.terrain.library import build_library
-from legged_gym_ext.terrain.tiles import KINDS, only
 
 
 def main(argv: list[str]) -> None:

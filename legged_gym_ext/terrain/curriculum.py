@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from legged_gym_ext.config import CurriculumConfig
+from legged_gym_ext.config.schema import CurriculumConfig
 
 _LEAST = 1.0  # m of the course that one must have crossed to move up, however little the commands asked for
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from legged_gym_ext.rotations import matrix_from_quat
 from legged_gym_ext.terrain.boxes import CENTER, HALF, QUAT
+from legged_gym_ext.terrain.course import BEHIND, BEYOND
 from legged_gym_ext.terrain.library import TerrainLibrary
-from legged_gym_ext.terrain.tiles import BEHIND, BEYOND
 
 _TOP = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])  # corners of a box's faces, in half sizes
 _FRONT = np.array([[-1, -1, -1], [1, -1, -1], [1, -1, 1], [-1, -1, 1]])

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from legged_gym_ext.config import TerrainConfig
+from legged_gym_ext.config.schema import TerrainConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-from legged_gym_ext.terrain.tiles import KINDS, Tile
+from legged_gym_ext.terrain.course import KINDS, Tile
 
 
 @dataclass
@@ -56,7 +56,7 @@ class TerrainLibrary:
 def build_library(config: TerrainConfig, device: torch.device | str = "cpu") -> TerrainLibrary:
     """Build every tile. The same configuration gives the same tiles, and those of a kind do not depend on the others.
 
-    Raises UserError where a checked configuration (config_checks.py) leaves no room for an obstacle or a waypoint.
+    Raises UserError where a checked configuration (rules.py) leaves no room for an obstacle or a waypoint.
     """
     proportions = {kind: getattr(config, kind).proportion for kind in KINDS}
     kinds = tuple(kind for kind, share in proportions.items() if share > 0)

@@ -1,0 +1,1 @@
+"""The configuration: its keys, their rules, YAML files and the command line."""

@@ -1,0 +1,152 @@
+"""The command line that the entry points share: legged_gym's flags, and any configuration key as section.key=value."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from legged_gym_ext.config.rules import CHOICES
+from legged_gym_ext.errors import UserError
+
+LAST_RUN = "-1"  # legged_gym's way to say it
+
+FLAG_KEYS = {
+    "num_envs": "env.num_envs",
+    "max_iterations": "runner.max_iterations",
+    "seed": "seed",
+    "experiment_name": "experiment_name",
+    "run_name": "run_name",
+    "sim": "sim.engine",
+    "sim_device": "sim.device",
+    "rl_device": "runner.device",
+    "logger": "runner.logger",
+}
+"""Flags that are another name of a configuration key."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line (:class:`UserError`), with the nearest match of an unknown flag."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise UserError(f"{message}; see --help")
+
+    def unknown_flag(self, flag: str) -> UserError:
+        """Return the error for a flag that this parser does not have."""
+        flags = sorted(option for option in self._option_string_actions if option.startswith("--"))
+        close = difflib.get_close_matches(flag, flags, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        return UserError(f"unknown flag '{flag}'{hint}; allowed: {', '.join(flags)}, or section.key=value")
+
+
+def make_parser(description: str) -> Parser:
+    """Return a parser with the flags that every entry point has; an entry point may add its own."""
+    parser = Parser(
+        description=description,
+        allow_abbrev=False,
+        usage="%(prog)s [--flag VALUE ...] [section.key=value ...]",
+        epilog="Any key of the configuration (see configs/ and legged_gym_ext/config.py) may be given as "
+        "section.key=value, for example distill.interval=5 or 'terrain.gaps.width=[0.1,0.5]'.",
+    )
+    engines = ",".join(CHOICES["sim.engine"])
+    loggers = ",".join(CHOICES["runner.logger"])
+    parser.add_argument("--task", metavar="NAME", help="a YAML in configs/, by name, or the path of one")
+    parser.add_argument("--num_envs", metavar="N", help="robots simulated at once; auto chooses by device")
+    parser.add_argument("--max_iterations", metavar="N", help="PPO iterations of this call")
+    parser.add_argument("--seed", metavar="N", help="the same seed gives the same run on a CPU")
+    parser.add_argument("--headless", action="store_true", help="open no window")
+    parser.add_argument("--resume", action="store_true", help="go on with a run: the last one, or --load_run's")
+    parser.add_argument(
+        "--load_run", metavar="RUN", nargs="?", const=LAST_RUN, help="run folder to load; -1 or no name: the last run"
+    )
+    parser.add_argument("--checkpoint", metavar="N", help="iteration to load; -1: the last checkpoint (default)")
+    parser.add_argument("--experiment_name", metavar="NAME", help="folder of the runs in logs/ (default: the task)")
+    parser.add_argument("--run_name", metavar="NAME", help="added to the name of the run's folder")
+    parser.add_argument("--sim", metavar=f"{{{engines}}}", help="physics engine")
+    parser.add_argument("--sim_device", metavar="DEVICE", help="device of the simulation: auto, cpu, cuda:N")
+    parser.add_argument("--rl_device", metavar="DEVICE", help="device of the networks: auto, cpu, cuda:N")
+    parser.add_argument("--logger", metavar=f"{{{loggers}}}", help="where the curves go")
+    return parser
+
+
+def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse ``argv``; ``overrides`` of the result has all configuration changes as ``section.key=value``, in order.
+
+    Flags that stand for a configuration key come first, so that an explicit ``section.key=value`` wins.
+
+    Raises:
+        UserError: unknown flag, missing value, stray argument.
+    """
+    flags, overrides = _split_overrides(argv)
+    args, rest = parser.parse_known_args(flags)
+    for argument in rest:
+        if argument.startswith("-"):
+            raise parser.unknown_flag(argument.partition("=")[0])
+        raise UserError(f"cannot read '{argument}'; arguments are --flag VALUE or section.key=value")
+    given = ((key, getattr(args, flag)) for flag, key in FLAG_KEYS.items())
+    args.overrides = [f"{key}={value}" for key, value in given if value is not None] + overrides
+    args.checkpoint = _checkpoint_number(args.checkpoint)
+    return args
+
+
+def main_guard(main: Callable[[list[str]], None]) -> NoReturn:
+    """Run an entry point on the command line's arguments, then exit: 0 done, 2 the user's error (one line), 130 ^C."""
+    try:
+        main(sys.argv[1:])
+    except (UserError, KeyboardInterrupt) as error:
+        code, line = exit_code_and_line(error)
+        print(line, file=sys.stderr)
+        sys.exit(code)
+    sys.exit(0)
+
+
+def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]:
+    """Return the exit code for an ``error``, and the line that tells it; ``where`` it happened is part of the line."""
+    text = " ".join(str(error).split())  # one line, whatever the input held
+    match error:
+        case UserError():
+            return 2, f"error: {where}{text}"
+        case KeyboardInterrupt():
+            return 130, "interrupted"
+        case SystemExit():
+            return int(error.code or 0), ""
+    return 1, f"error: {where}{type(error).__name__}: {text}"
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell flags from configuration changes.
+
+    A change is ``section.key=value``, or, as users of mjlab and Isaac Lab write it, ``--section.key=value`` or
+    ``--section.key value``. Flags may have dashes for underscores.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+        if re.fullmatch(r"--\w+(\.\w+)+", name):
+            if not separator:
+                value = next(arguments, None)
+                if value is None:
+                    raise UserError(f"{name} needs a value: {name}=value")
+            overrides.append(f"{name[2:]}={value}")
+        elif separator and not name.startswith("-"):
+            overrides.append(argument)
+        else:
+            flags.append(name + separator + value)
+    return flags, overrides
+
+
+def _checkpoint_number(text: str | None) -> int:
+    """Return the iteration to load, -1 for the last one."""
+    if text is None:
+        return -1
+    if not re.fullmatch(r"-1|\d+", text):
+        raise UserError(f"--checkpoint: expected the number of an iteration, or -1 for the last one, got '{text}'")
+    return int(text)

@@ -1,0 +1,212 @@
+"""Configurations in and out: dataclass defaults <- a task's YAML <- command-line overrides, strictly checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from legged_gym_ext.config.rules import validate
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.tasks import find_yaml
+
+BASE_KEY = "base"  # in a YAML: the task that it starts from
+GIVEN_WHOLE = ("robot.default_pose", "robot.stiffness", "robot.damping")
+"""Mappings that replace what was there, since another robot's joints have other names. The rest are merged."""
+
+
+def load_config(task: str, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration of ``task`` (a name, or the path of a YAML file) with ``section.key=value`` overrides.
+
+    Raises:
+        UserError: unknown task or key, wrong type, value that is not allowed, YAML that cannot be read.
+    """
+    top = find_yaml(task)
+    tree = OmegaConf.structured(Config)
+    for path, values in _read_with_bases(top):
+        _merge(tree, "", values, str(path))
+    tree.task = task
+    return _finish(tree, overrides, str(top))
+
+
+def load_saved_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration that :func:`save_config` wrote to ``path``, with overrides on top of it.
+
+    Keys that the file lacks (it is older than they are) have their defaults; keys that it alone has are an error.
+    """
+    tree = OmegaConf.structured(Config)
+    _merge(tree, "", _read_yaml(Path(path)), str(path))
+    return _finish(tree, overrides, str(path))
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write the whole configuration as YAML."""
+    try:
+        OmegaConf.save(OmegaConf.structured(config), Path(path))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _finish(tree: DictConfig, overrides: Sequence[str], source: str) -> Config:
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise UserError(f"cannot read '{override}'; configuration overrides are written section.key=value")
+        _merge_one(tree, key, _parse_value(key, text), "")
+    try:
+        config = OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{source}: {_first_line(error)}") from error
+    assert isinstance(config, Config)
+    validate(config)
+    return config
+
+
+# YAML ---------------------------------------------------------------------------------------------------------------
+
+
+def _read_with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the YAML files that ``path`` builds on with their values, the most basic one first, ``path`` last."""
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        values = _read_yaml(path)
+        base = values.pop(BASE_KEY, None)
+        chain.insert(0, (path, values))
+        if base is None:
+            return chain
+        sibling = path.parent / f"{base}.yaml"
+        path = sibling if sibling.is_file() else find_yaml(str(base))
+        if path in [file for file, _ in chain]:
+            circle = " -> ".join(file.stem for file in [*(file for file, _ in chain[::-1]), path])
+            raise UserError(f"{chain[-1][0]}: '{BASE_KEY}' goes in a circle: {circle}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = OmegaConf.load(path)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        problem = error.problem or error.context or "cannot be read"
+        raise UserError(f"{path}{line}: YAML syntax error: {_first_line(problem)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML text file: {_first_line(error)}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or _first_line(error)}") from error
+    if not isinstance(content, DictConfig):
+        raise UserError(f"{path}: expected sections and keys, got a list or a single value")
+    values = OmegaConf.to_container(content)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+# Strict merging -----------------------------------------------------------------------------------------------------
+
+
+def _merge(tree: DictConfig, prefix: str, values: Mapping[Any, Any], source: str) -> None:
+    for name, value in values.items():
+        _merge_one(tree, f"{prefix}{name}", value, source)
+
+
+def _merge_one(tree: DictConfig, key: str, value: Any, source: str) -> None:
+    """Set ``key`` of the configuration to ``value``; ``source`` (the file; empty: command line) is for errors."""
+    where = f"{source}: " if source else ""
+    hint = _type_of(key, where)
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, Mapping):
+            _merge(tree, f"{key}.", value, source)
+        elif value is not None or not source:  # None: a section of a YAML with all its keys commented out
+            names = ", ".join(sorted(_hints(hint)))
+            raise UserError(f"{where}{key}: expected a section with keys among: {names}; got {value!r}")
+        return
+    if value is None and source and typing.get_origin(hint) is dict:
+        return
+    wrong = UserError(f"{where}{key}: expected {_describe(hint)}, got {value!r}")
+    if isinstance(value, bool) and hint in (int, float):
+        raise wrong
+    try:
+        OmegaConf.update(tree, key, value, merge=key not in GIVEN_WHOLE)
+    except (OmegaConfBaseException, TypeError) as error:
+        raise wrong from error
+
+
+def _parse_value(key: str, text: str) -> Any:
+    """Return the value that ``text`` on the command line stands for: itself where text is wanted, else read as YAML."""
+    if _type_of(key, "") is str:
+        return text
+    try:
+        return OmegaConf.from_dotlist([f"value={text}"])["value"]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{key}: cannot read '{text}': {_first_line(error)}") from error
+
+
+def _type_of(key: str, where: str) -> Any:
+    """Return the type that the dataclasses give to a dotted ``key``."""
+    hint: Any = Config
+    parts = key.split(".")
+    for i, part in enumerate(parts):
+        if dataclasses.is_dataclass(hint):
+            hints = _hints(hint)
+            if part not in hints:
+                raise _unknown_key(key, ".".join(parts[:i]), hints, where)
+            hint = hints[part]
+        elif typing.get_origin(hint) is dict and i == len(parts) - 1:
+            hint = typing.get_args(hint)[1]
+        else:
+            raise UserError(f"{where}unknown configuration key '{key}': '{'.'.join(parts[:i])}' has no keys of its own")
+    return hint
+
+
+def _unknown_key(key: str, section: str, siblings: Mapping[str, Any], where: str) -> UserError:
+    """Return the error for a key that is not in ``section``: looks for a near match there, then everywhere."""
+    prefix = f"{section}." if section else ""
+    parts = key[len(prefix) :].split(".")
+    near = [prefix + name for name in difflib.get_close_matches(parts[0], siblings, n=1)]
+    if near and len(parts) > 1:
+        near = [".".join([near[0], *parts[1:]])]
+        near = difflib.get_close_matches(near[0], list(_all_keys(Config)), n=1)
+    leaf = key.split(".")[-1]
+    near = near or [name for name in _all_keys(Config) if name.split(".")[-1] == leaf]
+    near = near or difflib.get_close_matches(key, list(_all_keys(Config)), n=1, cutoff=0.8)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    allowed = f"allowed in {section}" if section else "allowed"
+    return UserError(f"{where}unknown configuration key '{key}'{hint}; {allowed}: {', '.join(sorted(siblings))}")
+
+
+@functools.cache
+def _hints(section: Any) -> dict[str, Any]:
+    """Return the type of each key of a section."""
+    return typing.get_type_hints(section)
+
+
+def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
+    for name, hint in _hints(section).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _all_keys(hint, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _describe(hint: Any) -> str:
+    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if hint in simple:
+        return simple[hint]
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is list:
+        return f"a list [..., ...], each {simple[arguments[0]]}"
+    if typing.get_origin(hint) is dict:
+        return f"'name: value' pairs, each value {simple[arguments[1]]}"
+    return "another value"
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""What makes a device fast, and what does not fit on it: memory, masks, graphs, threads, precision."""

@@ -1,0 +1,1 @@
+"""Playing a trained policy and counting how its episodes end."""

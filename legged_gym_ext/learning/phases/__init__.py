@@ -1,0 +1,1 @@
+"""The phases of learning, one file each."""

@@ -1,0 +1,212 @@
+"""DAgger: the student acts, the teacher labels what the student saw, the student learns to do the same.
+
+After Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011,
+with a recurrent student and truncated backpropagation through time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor
+
+from legged_gym_ext.config.schema import DistillConfig
+from legged_gym_ext.errors import unknown
+from legged_gym_ext.learning.frames import FramePool
+from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.models.actor import DEPTH, NEW_FRAME, ParkourActor
+from legged_gym_ext.models.student import Student
+from legged_gym_ext.models.teacher import ScandotsTeacher
+from legged_gym_ext.processes.session import average_gradients
+
+LOSSES = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
+
+
+class Dagger:
+    """Collects the student's experience and updates encoder and actor together.
+
+    The update runs the student again over the stored sequences, in mini-batches of environments: the graph of a whole
+    rollout of thousands of environments would not fit in memory. Each camera frame of a mini-batch is encoded once.
+
+    Args:
+        teacher: Labels the observations with its mean action.
+        student: Learns.
+        config: Steps, losses, learning rates.
+        num_envs: Environments.
+        obs: Observations by group, each (num_envs, size).
+        num_actions: Size of an action.
+        device: Of the networks and the stored experience.
+        bfloat16: Run the student under bfloat16 autocast, and store images so.
+    """
+
+    def __init__(
+        self,
+        teacher: ParkourActor,
+        student: Student,
+        config: DistillConfig,
+        num_envs: int,
+        obs: TensorDict,
+        num_actions: int,
+        device: torch.device | str,
+        bfloat16: bool = False,
+    ) -> None:
+        if config.loss not in LOSSES:
+            raise unknown("distill.loss", config.loss, LOSSES)
+        self.teacher, self.student, self.config = teacher, student, config
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self.rounds = 0
+        """Distillations done so far."""
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": list(student.encoder.parameters()), "lr": config.encoder_learning_rate},
+                {"params": list(student.mlp.parameters()), "lr": config.actor_learning_rate},
+            ],
+            fused=True,
+        )
+        steps, shape = config.steps_per_env, (config.steps_per_env, num_envs)
+        self.observations = TensorDict(
+            {key: torch.zeros(*shape, obs[key].shape[-1], device=device) for key in student.obs_groups},
+            batch_size=shape,
+        )
+        image_dtype = torch.bfloat16 if bfloat16 else obs[DEPTH].dtype
+        self.frames = FramePool(steps, num_envs, obs[DEPTH].shape[-1], image_dtype, device)
+        self.teacher_actions = torch.zeros(*shape, num_actions, device=device)
+        self.dones = torch.zeros(shape, dtype=torch.bool, device=device)
+        self.follows_scan = isinstance(teacher, ScandotsTeacher) and config.feature_loss_weight > 0
+        self.scan_latents = torch.zeros(*shape, student.terrain_dim if self.follows_scan else 0, device=device)
+        self.first_hidden = torch.zeros(1, num_envs, student.encoder.gru.hidden_size, device=device)
+        self.action_difference = torch.zeros((), device=device)
+
+    @property
+    def beta(self) -> float:
+        """Return the share of environments that the teacher acts in."""
+        return self.config.beta * self.config.beta_decay**self.rounds
+
+    @torch.no_grad()
+    def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
+        """Let the student act for ``steps_per_env`` steps, and store what it saw and what the teacher would have done.
+
+        The student goes on from its own memory, so ``env`` must be where the last call left it, or reset together with
+        the student.
+        """
+        hidden = self.student.encoder.hidden_state
+        self.first_hidden.copy_(hidden if hidden is not None else torch.zeros_like(self.first_hidden))
+        self.student.encoder.forget_images()
+        self.action_difference.zero_()
+        teacher_acts = torch.rand(self.num_envs, 1, device=self.device) < self.beta
+        obs = env.get_observations().to(self.device)
+        for step in range(self.config.steps_per_env):
+            teacher_actions = self.teacher(obs)
+            with self.autocast:
+                student_actions = self.student(obs).float()
+            self._record(step, obs, teacher_actions, student_actions)
+            actions = torch.where(teacher_acts, teacher_actions, student_actions)
+            obs, rewards, dones, extras = env.step(actions.to(env.device))
+            obs, dones = obs.to(self.device), dones.to(self.device)
+            statistics.add(rewards.to(self.device), dones, extras)
+            self.dones[step] = dones.bool()
+            self.student.reset(dones)
+
+    def update(self) -> dict[str, float]:
+        """Learn from the collected experience and return the means of what happened, by name."""
+        sums = torch.zeros(3, device=self.device)
+        updates = 0
+        for _ in range(self.config.epochs):
+            for envs in torch.randperm(self.num_envs, device=self.device).chunk(self.config.mini_batches):
+                hidden = self.first_hidden[:, envs]
+                for start in range(0, self.config.steps_per_env, self.config.bptt_steps):
+                    steps = slice(start, min(start + self.config.bptt_steps, self.config.steps_per_env))
+                    action_loss, feature_loss, hidden = self.losses(steps, envs, hidden)
+                    self.optimizer.zero_grad()
+                    (action_loss + self.config.feature_loss_weight * feature_loss).backward()
+                    average_gradients(self._parameters())
+                    norm = torch.nn.utils.clip_grad_norm_(self._parameters(), self.config.max_grad_norm)
+                    self.optimizer.step()
+                    hidden = hidden.detach()
+                    sums += torch.stack([action_loss.detach(), feature_loss.detach(), norm])
+                    updates += 1
+        self.student.update_normalization(self.observations.flatten(0, 1))  # type: ignore[arg-type]
+        loss, feature_loss, gradient_norm = (sums / updates).tolist()
+        result = {
+            "loss": loss,
+            "gradient_norm": gradient_norm,
+            "action_difference": self.action_difference.item() / self.config.steps_per_env,
+            "beta": self.beta,
+        }
+        if self.follows_scan:
+            result["feature_loss"] = feature_loss
+        self.rounds += 1
+        return result
+
+    def losses(self, steps: slice, envs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the student over stored experience.
+
+        Args:
+            steps: Which steps.
+            envs: Indices of the environments, (batch,).
+            hidden: The GRU's hidden state before the first of the steps, (1, batch, gru_hidden).
+
+        Returns:
+            The action loss, the feature loss (0 where there is none), and the hidden state to go on from.
+        """
+        seen, index = torch.unique(self.frames.index[steps, envs], return_inverse=True)
+        with self.autocast:
+            actions, latents, hidden = self.student.forward_sequence(
+                self.observations[steps, envs],  # type: ignore[arg-type]
+                self.frames.images.index_select(0, seen),
+                index,
+                hidden,
+                self.dones[steps, envs],
+            )
+        targets = self.teacher_actions[steps, envs]
+        action_loss = LOSSES[self.config.loss](actions.to(targets.dtype), targets)
+        feature_loss = action_loss.new_zeros(())
+        if self.follows_scan:
+            feature_loss = F.mse_loss(latents.to(targets.dtype), self.scan_latents[steps, envs])
+        return action_loss, feature_loss, hidden.to(targets.dtype)
+
+    @property
+    def memory(self) -> Tensor | None:
+        """Return a copy of the GRU's hidden state where the lane is, (1, num_envs, gru_hidden); None at its start."""
+        hidden = self.student.encoder.hidden_state
+        return None if hidden is None else hidden.clone()
+
+    @memory.setter
+    def memory(self, hidden: Tensor | None) -> None:
+        self.student.reset(hidden_state=None if hidden is None else hidden.to(self.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides how distillation goes on, except for :attr:`memory`, the environments' part."""
+        return {
+            "rounds": self.rounds,
+            "student": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned, with the learning rates of the configuration."""
+        self.rounds = state["rounds"]
+        self.student.load_state_dict(state["student"])
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])  # brings the old rates, too
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def _record(self, step: int, obs: TensorDict, teacher_actions: Tensor, student_actions: Tensor) -> None:
+        """Store what was seen at ``step`` and what both would do."""
+        self.observations[step].copy_(obs.select(*self.student.obs_groups))  # type: ignore[union-attr]
+        self.frames.add(step, obs[DEPTH], obs[NEW_FRAME].squeeze(-1) > 0)
+        self.teacher_actions[step] = teacher_actions
+        if self.follows_scan:
+            assert isinstance(self.teacher, ScandotsTeacher)
+            self.scan_latents[step] = self.teacher.scan_latent(obs)
+        self.action_difference += (teacher_actions - student_actions).abs().mean()

@@ -1,0 +1,1 @@
+"""Depth encoders, one file each."""

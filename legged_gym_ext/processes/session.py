@@ -1,0 +1,266 @@
+"""What ranks do together: averages, gathering, and ending together when one of them fails.
+
+Each function does the obvious thing where there is one rank only. All ranks must call them in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from rsl_rl.utils import reduce_gradients_in_buckets
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+from legged_gym_ext.config.cli import exit_code_and_line
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.runs.settle import available_cores
+
+SKEW = timedelta(seconds=60)
+"""For how long a rank waits for others that do the same work at the same time."""
+
+PATIENCE = timedelta(minutes=10)
+"""For how long it waits where another may be busy alone: compiling, or writing a checkpoint."""
+
+_ALWAYS = timedelta(days=365)
+_CAUSE = "cause"
+"""Key of the launcher's store under which the first failure is, "<exit code> <line>"."""
+_CAUSE_WITHIN = 2.0
+"""Seconds from a broken collective to the cause of it."""
+_ERROR_WITHIN = 0.5
+"""Seconds from another rank's end to the error that a collective raises where it does; else the ring interrupts."""
+_END_WITHIN = 45.0
+"""Seconds from another rank's end to this one's, whatever it is stuck in."""
+_BUCKET_MB = 25.0
+
+T = TypeVar("T")
+
+
+class RankLost(Exception):
+    """Raised in the main thread, wherever it is, when another rank is gone."""
+
+
+class Session:
+    """Context in which this process is one of several ranks.
+
+    ``torch.distributed``'s default process group has gloo for tensors on the CPU and NCCL for those on GPUs. Besides,
+    the ranks form a ring in which each waits for a word from the next one. The system closes the connections of a
+    process that ends, however it ends, so the one before it notices at once, writes the cause to the launcher's
+    store unless the failed rank did so itself, and passes the news on. Each rank then leaves whatever it is doing: a
+    gloo collective raises when a peer is gone; an NCCL collective would wait, so the group is aborted. Rank 0 runs
+    what :func:`on_failure` was given, prints one line, and all exit.
+    """
+
+    def __init__(self) -> None:
+        self.rescue: Callable[[], str] | None = None
+        self._lost = self._ending = False
+        self._noticed_loss_of_first = False
+
+    def __enter__(self) -> Session:
+        global _session
+        ranks = here()
+        # The default, TearDown, kills the process when a collective fails: rank 0 could not save.
+        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
+        self._store: Any = next(iter(rendezvous("env://")))[0]  # torch's stubs do not know all of its methods
+        if self._store.add("started", 1) == ranks.size:
+            self._store.set("all started", "")
+        self._store.wait(["all started"], PATIENCE)
+        if ranks.local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(ranks.local_rank)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=self._store, rank=ranks.rank, world_size=ranks.size, timeout=SKEW)
+        self.patient, self._ring = _gloo_group(PATIENCE), _gloo_group(_ALWAYS)
+        self._next, self._previous = (ranks.rank + 1) % ranks.size, (ranks.rank - 1) % ranks.size
+        self._ring_store = self._store.clone()  # one connection serves one thread at a time
+        signal.signal(signal.SIGUSR1, self._interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a last line rather than sudden death
+        self._main_thread = threading.get_ident()
+        self._watch = threading.Thread(target=self._watch_ring, daemon=True)
+        self._watch.start()
+        threads = ranks.threads(available_cores())
+        torch.set_num_threads(threads)
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))  # read when numba is imported, later
+        _session = self
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # late ones; when a rank is gone, torchrun sends them to all
+            signal.signal(number, signal.SIG_IGN)
+        if error is not None:
+            self._fail(error)
+        try:
+            meet()
+            dist.send(torch.zeros(1), self._previous, group=self._ring)
+            self._watch.join()
+        except Exception as late:
+            self._fail(late)
+        dist.destroy_process_group()
+
+    def _watch_ring(self) -> None:
+        """Wait for the next rank's word: 0 = it is done, 1 = some rank is lost."""
+        word = torch.zeros(1)
+        try:
+            dist.recv(word, self._next, group=self._ring)
+        except RuntimeError:  # its connections are closed
+            word.fill_(1)
+            self._noticed_loss_of_first = self._next == 0
+            killed = f"1 error: rank {self._next} is gone without a word: killed, perhaps for want of memory"
+            with contextlib.suppress(RuntimeError):
+                self._ring_store.compare_set(_CAUSE, "", killed)
+        if word:
+            with contextlib.suppress(RuntimeError):  # the previous one may be the lost one
+                dist.send(word, self._previous, group=self._ring)
+            last_resort = threading.Timer(_END_WITHIN, os._exit, [1])
+            last_resort.daemon = True
+            last_resort.start()
+            with contextlib.suppress(RuntimeError):
+                dist.group.WORLD.abort()  # type: ignore[union-attr]
+            time.sleep(_ERROR_WITHIN)
+            self._lost = True
+            signal.pthread_kill(self._main_thread, signal.SIGUSR1)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._lost and not self._ending:
+            raise RankLost
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """End this process because of ``error``, which is this rank's own or comes of another's end."""
+        self._ending = True
+        cause, own = self._agree_on_cause(error)
+        code, _, line = cause.partition(" ")
+        if own and code == "1":
+            traceback.print_exception(error)
+        if here().rank == 0 and self.rescue is not None and not isinstance(error, KeyboardInterrupt):
+            line += f"; {self.rescue()}"
+        if line and (here().rank == 0 or self._noticed_loss_of_first) and self._is_first_to("tell"):
+            print(line, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(code))  # the usual way out would wait for connections that are gone
+
+    def _agree_on_cause(self, error: BaseException) -> tuple[str, bool]:
+        """Return the first failure of all ranks', "<exit code> <line>", and whether it is this rank's."""
+        rank = here().rank
+        # What the user did wrong is mostly wrong on all ranks: the number of the first one would only confuse.
+        code, line = exit_code_and_line(error, "" if rank == 0 and isinstance(error, UserError) else f"rank {rank}: ")
+        mine = f"{code} {line}"
+        try:
+            if isinstance(error, RankLost | RuntimeError):  # the latter may come of a collective that broke
+                until = time.monotonic() + _CAUSE_WITHIN
+                while time.monotonic() < until and not self._store.check([_CAUSE]):
+                    time.sleep(0.05)
+            cause = self._store.compare_set(_CAUSE, "", mine).decode()
+        except RuntimeError:  # the launcher is gone
+            cause = mine
+        return cause, cause == mine
+
+    def _is_first_to(self, what: str) -> bool:
+        try:
+            return self._store.add(what, 1) == 1
+        except RuntimeError:  # the launcher is gone
+            return True
+
+
+_session: Session | None = None
+
+
+def _gloo_group(timeout: timedelta) -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
+
+
+def _patient() -> dist.ProcessGroup:
+    assert _session is not None
+    return _session.patient
+
+
+def on_failure(rescue: Callable[[], str]) -> None:
+    """Have rank 0 call ``rescue`` when a rank fails; it returns what to tell of it, and must not raise."""
+    if _session is not None:
+        _session.rescue = rescue
+
+
+def meet() -> None:
+    """Wait until all ranks are here."""
+    if here().size > 1:
+        dist.barrier(_patient())
+
+
+def broadcast(value: Any) -> Any:
+    """Return rank 0's ``value``."""
+    result = [value]
+    dist.broadcast_object_list(result, 0, _patient())
+    return result[0]
+
+
+def exchange(value: T) -> list[T]:
+    """Return every rank's ``value``, in the order of the ranks."""
+    values = [value] * here().size
+    if here().size > 1:
+        dist.all_gather_object(values, value, _patient())
+    return values
+
+
+def gather(value: T) -> list[T]:
+    """Return every rank's ``value`` on rank 0, on the others an empty list."""
+    if here().size == 1:
+        return [value]
+    values: list[Any] = [None] * here().size if here().rank == 0 else []
+    dist.gather_object(value, values or None, 0, _patient())
+    return values
+
+
+def scatter(values: list[T]) -> T:
+    """Return the value that rank 0 has for this rank; on the others ``values`` does not matter."""
+    if here().size == 1:
+        return values[0]
+    result: list[Any] = [None]
+    dist.scatter_object_list(result, values if here().rank == 0 else None, 0, _patient())
+    return result[0]
+
+
+def copy_from_first(module: nn.Module) -> None:
+    """Give the module the parameters and buffers that it has on rank 0."""
+    if here().size > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their means over the ranks."""
+    if here().size > 1:
+        parameters = list(parameters)
+        for parameter in parameters:
+            if parameter.grad is not None:  # convolutions may have theirs in another order, which rsl_rl cannot pack
+                parameter.grad = parameter.grad.contiguous()
+        reduce_gradients_in_buckets(parameters, here().size, _BUCKET_MB)
+        for parameter in parameters:
+            if parameter.grad is not None:  # fused Adam reads both in the order in which they lie in memory
+                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
+
+
+def mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (unbiased) of all ranks' ``values``, which have the same shape."""
+    count = values.numel() * here().size
+    mean = _sum(values.double().sum()) / count
+    variance = _sum((values - mean).square().sum()) / (count - 1)
+    return mean.to(values.dtype), variance.sqrt().to(values.dtype)
+
+
+def _sum(value: Tensor) -> Tensor:
+    if here().size > 1:
+        dist.all_reduce(value)
+    return value

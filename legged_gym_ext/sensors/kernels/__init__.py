@@ -1,0 +1,1 @@
+"""The kernels behind raster.py, one module for each kind of device."""

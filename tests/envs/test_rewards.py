@@ -1,0 +1,150 @@
+"""Every reward term against its definition, in float64, for robots in random states; and what becomes of the terms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy import ndarray
+from random_state import CPU, Truth, overwrite, plain_config
+
+from legged_gym_ext.config.files import load_config
+from legged_gym_ext.envs import rewards
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+
+N = 200
+
+
+@pytest.fixture(scope="module")
+def env() -> ParkourEnv:
+    return ParkourEnv(plain_config(), N, CPU)
+
+
+@pytest.fixture(scope="module")
+def truth(env: ParkourEnv) -> Truth:
+    return overwrite(env)
+
+
+def definitions(env: ParkourEnv, truth: Truth) -> dict[str, ndarray]:
+    """Return what each term is defined to be, (N,) by name."""
+    sim, state, config = truth.sim, truth.state, env.config.rewards
+    velocity, speed, contact = sim["root_lin_vel"], state["forward_speed"], state["contact"]
+    toward = (velocity[:, :2] * truth.goal_direction).sum(axis=1)
+    share_of_speed = np.minimum(toward, speed) / np.maximum(speed, 0.1)
+    missed = velocity[:, :2] - speed[:, None] * truth.goal_direction
+
+    joints, middle = sim["joint_pos"], env.robot.joint_range.mean(axis=1)
+    reach = np.ptp(env.robot.joint_range, axis=1) / 2 * env.config.robot.soft_limit
+    deviation = joints - env.robot.default_joint_pos
+    hips = [i for i, name in enumerate(env.config.robot.joints) if "hip_yaw" in name or "hip_roll" in name]
+
+    foot_speed = np.hypot(sim["foot_vel"][..., 0], sim["foot_vel"][..., 1])
+    force = sim["foot_force"]
+    air_time, agrees, swing_error = np.zeros(N), np.zeros(N), np.zeros(N)
+    for i in range(N):
+        if contact[i].sum() == 1:
+            stance = int(contact[i, 1])  # 0: left
+            lasted = min(state["contact_time"][i, stance], state["air_time"][i, 1 - stance], config.air_time_target)
+            walking = max(share_of_speed[i], 0.0)
+            moving = config.marching_share + (1 - config.marching_share) * walking
+            air_time[i] = lasted / config.air_time_target * moving
+        for foot in range(2):
+            phase = truth.gait_phase[i, foot]
+            agrees[i] += 0.5 * ((phase < config.stance_share) == contact[i, foot])
+            if phase > config.stance_share:
+                swing = (phase - config.stance_share) / (1 - config.stance_share)
+                wanted = config.swing_height * math.sin(math.pi * swing)
+                swing_error[i] += max(wanted - truth.clearance[i, foot], 0.0) ** 2
+    low_swing = np.clip(config.swing_height - truth.clearance, 0.0, config.swing_height)
+    return {
+        "tracking_goal_vel": share_of_speed,
+        "tracking_lin_vel": np.exp(-np.square(missed).sum(axis=1) / config.tracking_sigma),
+        "tracking_yaw": np.exp(-(truth.heading_error**2) / config.yaw_sigma),
+        "alive": np.ones(N),
+        "orientation": truth.gravity[:, 0] ** 2 + truth.gravity[:, 1] ** 2,
+        "ang_vel_xy": truth.ang_vel[:, 0] ** 2 + truth.ang_vel[:, 1] ** 2,
+        "lin_vel_z": velocity[:, 2] ** 2,
+        "torques": np.square(sim["joint_torque"]).sum(axis=1),
+        "joint_vel": np.square(sim["joint_vel"]).sum(axis=1),
+        "joint_acc": np.square((sim["joint_vel"] - state["last_joint_vel"]) / 0.02).sum(axis=1),
+        "action_rate": np.square(state["actions"][0] - state["actions"][1]).sum(axis=1),
+        "joint_limits": np.maximum(np.abs(joints - middle) - reach, 0.0).sum(axis=1),
+        "hip_deviation": np.square(deviation[:, hips]).sum(axis=1),
+        "feet_air_time": air_time,
+        "feet_swing": (low_swing * foot_speed * (1 - contact)).sum(axis=1),
+        "gait_contact": agrees,
+        "gait_swing_height": swing_error,
+        "flight": contact.sum(axis=1) == 0,
+        "feet_slip": (foot_speed * contact).sum(axis=1),
+        "feet_stumble": (np.hypot(force[..., 0], force[..., 1]) > 4 * np.abs(force[..., 2]) + 1.0).sum(axis=1),
+        "feet_edge": (truth.near_edge & contact).sum(axis=1),
+        "collision": (sim["body_force"] > 1.0).sum(axis=1),
+        "termination": env.terminated.numpy(),
+    }
+
+
+@pytest.mark.parametrize("name", rewards.TERMS)
+def test_each_term_is_what_its_definition_says(env: ParkourEnv, truth: Truth, name: str) -> None:
+    expected = definitions(env, truth)[name].astype(np.float64)  # a KeyError: a new term needs a definition here
+    assert name == "alive" or len(np.unique(expected)) > 1, "the states tell nothing of this term"
+    value = rewards.TERMS[name](env)
+    assert value.shape == (N,) and value.dtype == torch.float32
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_definition_is_of_a_term_that_exists(env: ParkourEnv, truth: Truth) -> None:
+    assert definitions(env, truth).keys() == rewards.TERMS.keys()
+
+
+def test_the_sum_is_of_every_weighted_term_over_the_step(env: ParkourEnv, truth: Truth) -> None:
+    terms = definitions(env, truth)
+    weights = {name: (-1) ** i * (0.3 + 0.1 * i) for i, name in enumerate(terms)}
+    config = plain_config()
+    config.rewards.weights = weights
+    weighted = ParkourEnv(config, N, CPU)
+    overwrite(weighted)
+    expected = 0.02 * sum(weight * terms[name] for name, weight in weights.items())
+    np.testing.assert_allclose(weighted._reward(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("only_positive", [False, True])
+def test_the_sum_is_cut_at_zero_only_where_that_is_configured(only_positive: bool) -> None:
+    config = plain_config()
+    config.rewards.weights = {"tracking_goal_vel": 1.0}  # negative for who walks away from the waypoint
+    config.rewards.only_positive = only_positive
+    env = ParkourEnv(config, N, CPU)
+    expected = 0.02 * definitions(env, overwrite(env))["tracking_goal_vel"]
+    assert (expected < -1e-3).any() and (expected > 1e-3).any()
+    if only_positive:
+        expected = np.maximum(expected, 0.0)
+    np.testing.assert_allclose(env._reward(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_charges_for_the_falls_that_happen_in_it() -> None:
+    config = plain_config()
+    config.rewards.weights = {"termination": -100.0}
+    env = ParkourEnv(config, 6, CPU)
+    up, low = env.sim_state.root_pos.clone(), torch.tensor([0, 1, 0, 0, 1, 1]).bool()
+    up[:, 2] = 0.3
+    zero, upright = torch.zeros(6, 3), torch.tensor([[1.0, 0, 0, 0]]).repeat(6, 1)
+    pose = env.default_joint_pos.repeat(6, 1)
+    env.simulator.reset(low, up, upright, zero, zero, pose, pose * 0)
+    env.episode_length_buf = torch.where(torch.arange(6) == 0, env.max_episode_length, 0)  # a time-out costs nothing
+    _, reward, done, _ = env.step(torch.zeros(6, 10))
+    assert done.tolist() == [1, 1, 0, 0, 1, 1]
+    assert reward.tolist() == pytest.approx([0, -2, 0, 0, -2, -2])
+
+
+GOOD = {"tracking_goal_vel", "tracking_lin_vel", "tracking_yaw", "alive", "gait_contact", "feet_air_time"}
+"""Terms of which more is better; of all others less is."""
+
+
+@pytest.mark.parametrize("task", ["parkour_depth", "parkour_scandots", "walk_flat"])
+def test_the_tasks_reward_what_is_good_and_punish_what_is_bad(task: str) -> None:
+    weights = load_config(task).rewards.weights
+    assert weights.keys() == rewards.TERMS.keys()  # the file shows all that there are
+    for name, weight in weights.items():
+        assert weight >= 0 if name in GOOD else weight <= 0, name
+    assert weights["tracking_goal_vel"] > 0 > weights["termination"]

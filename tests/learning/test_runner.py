@@ -1,0 +1,567 @@
+"""The training loop and its checkpoints: resuming, lanes, interruption, the log, and files that are not checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import pickle
+import resource
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dummy_env import DummyEnv, small_config
+from dummy_runner import assert_same, make
+from no_sync import NoSync, outside
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from legged_gym_ext.device.host_number import HostNumber
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.learning.nan_check import NanCheck
+from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.learning.storage import ParkourRolloutStorage
+from legged_gym_ext.runs import checkpoint as checkpoint_module
+from legged_gym_ext.runs.checkpoint import (
+    checkpoint_numbers,
+    find_checkpoint,
+    find_run,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_three_iterations_and_three_resumed_are_six(tmp_path: Path, kind: str, precision: str) -> None:
+    config = small_config(precision=precision)
+    config.teacher.kind = kind
+    config.teacher.normalize_observations = True
+    config.distill.beta = 0.5
+    make(tmp_path / "whole", config).learn(6)
+    make(tmp_path / "parts", config).learn(3)
+    resumed = make(tmp_path / "parts", config, seed=99)  # nothing of this process's random state may matter
+    resumed.load(str(tmp_path / "parts" / "model_3.pt"))
+    resumed.learn(3)
+    assert checkpoint_numbers(tmp_path / "whole") == [6] and checkpoint_numbers(tmp_path / "parts") == [3, 6]
+    whole, parts = (load_checkpoint(tmp_path / run / "model_6.pt") for run in ("whole", "parts"))
+    assert whole["iteration"] == 6 and whole["dagger"]["rounds"] == 5
+    assert_same(whole, parts)
+    before = load_checkpoint(tmp_path / "parts" / "model_3.pt")
+    for name in ("ppo", "dagger"):
+        with pytest.raises(AssertionError):
+            assert_same(whole[name], before[name])
+
+
+def test_lanes_do_not_touch_each_other(tmp_path: Path) -> None:
+    """Distillation leaves the teacher's environment as it was, and takes the student's on from where it was."""
+    runner = make(None)
+    runner.learn(2)
+    assert runner.dagger is not None
+    teacher, student = runner.env.snapshot(), runner.student_lane
+    with pytest.raises(AssertionError):
+        assert_same(teacher, student)
+    seen = []
+    collect = runner.dagger.collect
+
+    def spy(env: DummyEnv, statistics: Any) -> None:
+        seen.append(env.snapshot())
+        collect(env, statistics)
+        seen.append(env.snapshot())
+
+    runner.dagger.collect = spy  # type: ignore[method-assign]
+    before = runner.statistics["teacher"].state_dict()
+    runner._distill()
+    assert_same(runner.env.snapshot(), teacher)
+    assert_same(runner.statistics["teacher"].state_dict(), before)
+    assert_same(seen[0], student)
+    assert_same(seen[1], runner.student_lane)
+
+
+def test_distillation_follows_the_schedule(tmp_path: Path) -> None:
+    config = small_config()
+    config.distill.start, config.distill.interval = 2, 3
+    runner, rounds = make(None, config), []
+    for _ in range(7):
+        runner.learn(1)
+        assert runner.dagger is not None
+        rounds.append(runner.dagger.rounds)
+    assert rounds == [0, 0, 1, 1, 1, 2, 2]  # after the iterations with index 2 and 5
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precision: str) -> None:
+    config = small_config(precision=precision)
+    config.teacher.kind = kind
+    runner = make(None, config, num_envs=6)
+    seen: list[Tensor] = []
+    step = runner.env.step
+
+    def spy(actions: Tensor) -> Any:
+        seen.append(runner.env.get_observations()["depth"])
+        return step(actions)
+
+    runner.env.step = spy  # type: ignore[method-assign]
+    with torch.no_grad():
+        runner._collect()
+    storage, total = runner.alg.storage, 6 * config.runner.num_steps_per_env
+    storage.values.copy_(torch.arange(total).view(-1, 6, 1))  # names the samples
+    batches = list(storage.mini_batch_generator(2, 1))
+    samples = torch.cat([batch.values for batch in batches]).flatten().long()
+    assert sorted(samples.tolist()) == list(range(total)) and samples.tolist() != sorted(samples.tolist())
+    depth = torch.stack(seen).flatten(0, 1).to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    for batch in batches:
+        rows = batch.values.flatten().long()
+        assert batch.observations is not None
+        torch.testing.assert_close(
+            batch.observations["privileged"], storage.observations["privileged"].flatten(0, 1)[rows]
+        )
+        if kind == "depth":
+            images, index = batch.observations["frames"]
+            assert torch.equal(images[index], depth[rows]) and len(images) < 0.7 * len(rows)
+        with torch.no_grad():
+            runner.alg.actor(batch.observations, stochastic_output=True)
+            log_prob = runner.alg.actor.get_output_log_prob(batch.actions)
+        torch.testing.assert_close(log_prob, batch.old_actions_log_prob.flatten(), atol=2e-4, rtol=0)
+
+
+def test_more_mini_batches_than_samples_are_one_clear_line() -> None:
+    config = small_config()
+    config.ppo.num_mini_batches = 1 + 2 * config.runner.num_steps_per_env
+    runner = make(None, config, num_envs=2)
+    with pytest.raises(UserError, match=r"ppo.num_mini_batches: expected at most \d+ \(2 environments x \d+ steps\)"):
+        runner.learn(1)
+
+
+def test_log_holds_teacher_and_student_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, small_config(logger="tensorboard", save_interval=2)).learn(4)
+    assert checkpoint_numbers(tmp_path) == [2, 4]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = set(events.Tags()["scalars"])
+    for measure in ("Return", "EpisodeLength", "SuccessRate", "TerrainLevel", "Progress", "Reward/target"):
+        assert {f"{measure}/teacher", f"{measure}/student"} <= tags
+    assert {"Distill/loss", "Distill/beta", "Loss/surrogate", "Perf/collection_time", "Perf/distill_time"} <= tags
+    assert [event.step for event in events.Scalars("Loss/surrogate")] == [1, 2, 3, 4]
+    assert [event.step for event in events.Scalars("Distill/loss")] == [2, 3, 4]
+    printed = capsys.readouterr().out
+    assert "iteration 4/4 (100.0%)" in printed and "steps/s" in printed and "time left" in printed
+    assert "teacher     student" in printed
+
+
+def test_steps_are_those_of_both_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path).learn(3)  # 6 steps of 4 environments each, and as many in each of 2 distillations
+    path = tmp_path / "model_3.pt"
+    config = small_config(num_steps_per_env=12)
+    resumed = make(None, config)
+    resumed.load(str(path))
+    resumed.learn(1)
+    out = capsys.readouterr().out
+    assert [line.split("   ")[1] for line in out.splitlines() if line.startswith("iteration")] == [
+        "24 steps",
+        "72 steps",
+        "120 steps",
+        "192 steps",
+    ]
+    content = load_checkpoint(path)
+    del content["total_steps"]  # as in older ones
+    save_checkpoint(content, path)
+    older = make(None)
+    older.load(str(path))
+    assert older.total_steps == 120
+
+
+def test_what_goes_wrong_in_the_physics_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    runner = make(None)
+    step, overflow = runner.env.step, torch.tensor(0.0)
+
+    def spy(actions: Tensor) -> Any:
+        *others, extras = step(actions)
+        extras["log"] |= {"Health/diverged": torch.tensor(0.0), "Health/overflow": overflow.clone()}
+        return *others, extras
+
+    runner.env.step = spy  # type: ignore[method-assign]
+    runner.learn(1)
+    assert "health" not in capsys.readouterr().out
+    overflow.fill_(3.0)
+    runner.learn(1)
+    line = "  health          teacher overflow 3   student overflow 3   environments per step\n"
+    assert line in capsys.readouterr().out
+
+
+def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, Any]] = []
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setattr(wandb, "init", lambda **arguments: calls.append(("init", arguments)))
+    monkeypatch.setattr(wandb, "log", lambda values, step: calls.append(("log", (values, step))))
+    monkeypatch.setattr(wandb, "save", lambda path, base_path: calls.append(("save", path)))
+    monkeypatch.setattr(wandb, "finish", lambda: calls.append(("finish", None)))
+    monkeypatch.setattr(wandb, "config", type("", (), {"update": lambda self, values: None})())
+    make(tmp_path, small_config(logger="wandb")).learn(2)
+    names = [name for name, _ in calls]
+    assert names[0] == "init" and names[-1] == "finish" and "save" in names
+    logged = {tag for name, value in calls if name == "log" for tag in value[0]}
+    assert {"Return/teacher", "Distill/loss"} <= logged
+
+
+def test_first_signal_stops_after_the_iteration_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runner, steps = make(tmp_path), []
+    step = runner.env.step
+
+    def interrupt(actions: Tensor) -> Any:
+        steps.append(0)
+        if len(steps) == 2:  # in the middle of the first iteration
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(actions)
+
+    runner.env.step = interrupt  # type: ignore[method-assign]
+    previous = signal.getsignal(signal.SIGTERM)
+    runner.learn(50)
+    assert signal.getsignal(signal.SIGTERM) is previous
+    assert runner.iteration == 1 and checkpoint_numbers(tmp_path) == [1]
+    assert "SIGTERM: stopped after iteration 1; saved" in capsys.readouterr().out
+    make(tmp_path / "other").learn(1)
+    assert_same(load_checkpoint(tmp_path / "model_1.pt"), load_checkpoint(tmp_path / "other" / "model_1.pt"))
+
+
+def test_second_signal_aborts(tmp_path: Path) -> None:
+    runner = make(tmp_path)
+
+    def interrupt(actions: Tensor) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    runner.env.step = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        runner.learn(50)
+    assert checkpoint_numbers(tmp_path) == []
+
+
+def test_learns_in_a_thread_that_cannot_take_signals(tmp_path: Path) -> None:
+    runner = make(tmp_path)
+    thread = threading.Thread(target=runner.learn, args=(1,))
+    thread.start()
+    thread.join()
+    assert checkpoint_numbers(tmp_path) == [1]
+
+
+def test_networks_load_for_any_number_of_environments_but_training_does_not(tmp_path: Path) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    other = make(None, num_envs=2)
+    with pytest.raises(UserError, match="it has num_envs=4, this run 2"):
+        other.load(path)
+    assert other.load(path, resume=False)["distill"]["start"] == 1
+    content = load_checkpoint(path)
+    student = other.get_inference_policy("student")
+    assert_same(dict(student.state_dict()), content["dagger"]["student"])
+    assert student(other.env.get_observations()).shape == (2, 10)
+    assert_same(dict(other.get_inference_policy("teacher").state_dict()), content["ppo"]["actor_state_dict"])
+    with pytest.raises(UserError, match="policy 'studnt'.*did you mean 'student'"):
+        other.get_inference_policy("studnt")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key", ["terrain.seed", "terrain.gaps.proportion", "sim.dt", "camera.near", "height_scan.clip", "robot.armature"]
+)
+def test_another_world_starts_new_episodes_and_says_why(key: str, tmp_path: Path, capsys: Any) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    config = small_config()
+    *sections, name = key.split(".")
+    section = functools.reduce(getattr, sections, config)
+    setattr(section, name, getattr(section, name) + 1)
+    config.sim.threads = 7  # does not matter
+    other = make(None, config)
+    capsys.readouterr()
+    other.load(path)
+    assert capsys.readouterr().out == f"environments start new episodes: '{path}' has other values of {key}\n"
+    assert other.student_lane is None and other.iteration == 2
+    assert_same(other.alg.save(), load_checkpoint(path)["ppo"])
+    other.learn(1)
+    assert other.dagger is not None and other.dagger.rounds == 2
+
+
+def test_another_engine_starts_new_episodes_whatever_auto_meant(tmp_path: Path, capsys: Any) -> None:
+    make(tmp_path).learn(1)
+    path = tmp_path / "model_1.pt"
+    config = small_config()
+    config.sim.engine, config.sim.device = "mujoco", "cpu"  # what auto means here
+    same = make(None, config)
+    capsys.readouterr()
+    same.load(str(path))
+    assert capsys.readouterr().out == "" and same.student_lane is not None
+    content = load_checkpoint(path)
+    content["engine"] = {"sim.engine": "mujoco_warp", "sim.device": "cuda"}  # what auto meant on another machine
+    save_checkpoint(content, path)
+    other = make(None)
+    other.load(str(path))
+    assert "has other values of sim.engine, sim.device\n" in capsys.readouterr().out
+    assert other.student_lane is None
+
+
+def test_a_student_can_be_added_to_a_run_without_one(tmp_path: Path, capsys: Any) -> None:
+    config = small_config()
+    config.distill.enabled = False
+    make(tmp_path, config).learn(1)
+    runner = make(None)
+    runner.load(str(tmp_path / "model_1.pt"))
+    assert "has other values of distill.enabled\n" in capsys.readouterr().out
+    runner.learn(1)
+    assert runner.dagger is not None and runner.dagger.rounds == 1
+
+
+def test_episodes_go_on_where_the_configuration_changes_other_things(tmp_path: Path, capsys: Any) -> None:
+    make(tmp_path).learn(1)
+    config = small_config(max_iterations=7)
+    config.rewards.weights = {"alive": 1.0}
+    config.ppo.gamma, config.curriculum.promote, config.env.episode_length_s = 0.9, 0.7, 9.0
+    other = make(None, config)
+    capsys.readouterr()
+    other.load(str(tmp_path / "model_1.pt"))
+    assert capsys.readouterr().out == ""
+    assert_same(other.env.snapshot(), load_checkpoint(tmp_path / "model_1.pt")["ranks"][0]["lanes"]["teacher"])
+
+
+@pytest.mark.parametrize("schedule", ["fixed", "adaptive"])
+def test_learning_rates_given_with_resume_hold(schedule: str, tmp_path: Path) -> None:
+    config = small_config()
+    config.ppo.schedule = schedule
+    make(tmp_path, config).learn(2)
+    path = str(tmp_path / "model_2.pt")
+    saved = load_checkpoint(path)["ppo"]["optimizer_state_dict"]["param_groups"][0]["lr"]
+    assert (saved == config.ppo.learning_rate) == (schedule == "fixed")
+    same = make(None, config)
+    same.load(path)
+    assert same.alg.learning_rate == saved
+    config.ppo.learning_rate = 3e-4
+    config.distill.encoder_learning_rate, config.distill.actor_learning_rate = 5e-4, 2e-4
+    other = make(None, config)
+    other.load(path)
+    assert other.dagger is not None and other.student_lane is not None
+    assert [other.alg.learning_rate, *(group["lr"] for group in other.alg.optimizer.param_groups)] == [3e-4, 3e-4]
+    assert [group["lr"] for group in other.dagger.optimizer.param_groups] == [5e-4, 2e-4]
+    config.ppo.schedule = "fixed"
+    config.ppo.learning_rate = 1e-3  # as it was, but not as the adaptive schedule left it
+    fixed = make(None, config)
+    fixed.load(path)
+    assert fixed.alg.learning_rate == 1e-3
+
+
+def test_another_seed_given_with_resume_seeds_what_is_random(tmp_path: Path) -> None:
+    make(tmp_path).learn(2)
+    path = str(tmp_path / "model_2.pt")
+
+    def resumed(seed: int, generators: int) -> ParkourRunner:
+        config = small_config()
+        config.seed = seed
+        torch.manual_seed(generators)
+        runner = ParkourRunner(DummyEnv(config, 4, seed=generators), config, None, "cpu")
+        torch.manual_seed(generators)  # building the networks drew from it
+        runner.load(path)
+        return runner
+
+    (own,) = load_checkpoint(path)["ranks"]
+    assert_same(resumed(1, generators=5)._own_state(), own)
+    first, second = (resumed(8, generators)._own_state() for generators in (8, 9))
+    for name, lane in own["lanes"].items():
+        differing = [key for key, value in lane.items() if not torch.equal(value, first["lanes"][name][key])]
+        assert differing == ["generator"]
+        assert not torch.equal(first["lanes"][name]["generator"], second["lanes"][name]["generator"])
+    assert torch.equal(first["random"]["cpu"], torch.Generator().manual_seed(8).get_state())
+
+
+@pytest.mark.parametrize("policy", ["student", "teacher"])
+def test_a_training_goes_on_as_if_its_policies_had_not_been_used(policy: Any, tmp_path: Path) -> None:
+    config = small_config()
+    config.teacher.normalize_observations = True
+    make(tmp_path / "whole", config).learn(5)
+    runner = make(tmp_path / "parts", config)
+    runner.learn(2)
+    used = runner.get_inference_policy(policy)
+    obs = runner.env.get_observations()
+    with torch.no_grad():
+        actions = used(obs)
+    runner.learn(3)
+    assert not used.training
+    used.reset()
+    with torch.no_grad():
+        assert torch.equal(used(obs), actions)  # what was handed out does not change either
+    assert_same(*(load_checkpoint(tmp_path / run / "model_5.pt") for run in ("whole", "parts")))
+
+
+def test_a_student_that_never_learned_is_not_given_out() -> None:
+    with pytest.raises(UserError, match="no trained student after 0 iterations"):
+        make(None).get_inference_policy("student")
+
+
+def test_another_architecture_is_told(tmp_path: Path) -> None:
+    make(tmp_path).learn(1)
+    config = small_config()
+    config.teacher.hidden_dims = [24, 16]
+    with pytest.raises(UserError, match="does not fit this configuration.*size mismatch") as error:
+        make(None, config).load(str(tmp_path / "model_1.pt"))
+    assert "\n" not in str(error.value)
+
+
+class Bomb:
+    """Pickles to a call that would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.path}",))
+
+
+def test_what_is_no_checkpoint_gives_one_line_and_runs_nothing(tmp_path: Path) -> None:
+    good = tmp_path / "model_1.pt"
+    save_checkpoint({"iteration": 1, "tensor": torch.arange(1000)}, good)
+    whole = good.read_bytes()
+    victim = tmp_path / "executed"
+    files: dict[str, bytes] = {f"cut{n}": whole[:n] for n in (0, 1, 10, len(whole) // 2, len(whole) - 1)}
+    files["text"] = b"hello, world\n" * 100
+    files["pickle_bomb"] = pickle.dumps(Bomb(victim))
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    torch.save({"model": Bomb(victim)}, tmp_path / "torch_bomb")
+    torch.save({"actor_state_dict": {}, "iter": 3}, tmp_path / "foreign")
+    torch.save(torch.zeros(3), tmp_path / "tensor")
+    (tmp_path / "folder").mkdir()
+    for name in [*files, "torch_bomb", "foreign", "tensor", "folder", "missing"]:
+        with pytest.raises(UserError) as error:
+            load_checkpoint(tmp_path / name)
+        assert name in str(error.value) and "\n" not in str(error.value)
+    assert not victim.exists()
+    assert torch.equal(load_checkpoint(good)["tensor"], torch.arange(1000))
+
+
+@pytest.mark.parametrize("fail_in", ["torch.save", "fsync"])
+def test_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_in: str) -> None:
+    path = tmp_path / "model_1.pt"
+    save_checkpoint({"iteration": 1}, path)
+    before = path.read_bytes()
+
+    def full(*arguments: Any) -> None:
+        if fail_in == "torch.save":
+            arguments[1].write(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    target = checkpoint_module.torch if fail_in == "torch.save" else checkpoint_module.os
+    monkeypatch.setattr(target, "save" if fail_in == "torch.save" else "fsync", full)
+    with pytest.raises(UserError, match="no space left on the disk") as error:
+        save_checkpoint({"iteration": 2}, path)
+    assert str(path) in str(error.value)
+    assert os.listdir(tmp_path) == ["model_1.pt"] and path.read_bytes() == before
+
+
+def test_a_write_that_the_system_refuses_is_told(tmp_path: Path) -> None:
+    """The real thing: the system's limit on the size of files."""
+    path = tmp_path / "model_1.pt"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UserError, match="cannot write checkpoint") as error:
+            save_checkpoint({"tensor": torch.zeros(1_000_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
+    make(tmp_path, small_config(save_interval=1, keep_checkpoints=2)).learn(4)
+    assert checkpoint_numbers(tmp_path) == [3, 4]
+
+
+def test_finding_runs_and_checkpoints(tmp_path: Path) -> None:
+    for run, numbers in (("2026-01-02_10-00-00_b", (2, 10, 9)), ("2026-01-01_10-00-00_a", (1,)), ("2026-03-01", ())):
+        (tmp_path / run).mkdir()
+        for number in numbers:
+            (tmp_path / run / f"model_{number}.pt").touch()
+    newest = tmp_path / "2026-01-02_10-00-00_b"
+    assert find_run(tmp_path) == find_run(tmp_path, -1) == find_run(tmp_path, "-1") == newest
+    assert find_run(tmp_path, "2026-01-01_10-00-00_a").name == "2026-01-01_10-00-00_a"
+    assert find_checkpoint(newest).name == find_checkpoint(newest, 10).name == "model_10.pt"
+    with pytest.raises(UserError, match="did you mean '2026-01-01_10-00-00_a'"):
+        find_run(tmp_path, "2026-01-01_10-00-00_c")
+    with pytest.raises(UserError, match=r"no checkpoint 7 .*nearest: 9\); there are: 2, 9, 10"):
+        find_checkpoint(newest, 7)
+    with pytest.raises(UserError, match="no checkpoint"):
+        find_checkpoint(tmp_path / "2026-03-01")
+    with pytest.raises(UserError, match="no run with a checkpoint"):
+        find_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+def test_rollouts_do_not_wait_for_the_device(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config()
+    config.teacher.kind = kind
+    env = DummyEnv(config, num_envs=6)
+    torch.manual_seed(0)
+    runner = ParkourRunner(env, config, None, "cpu")
+    assert isinstance(runner.alg.storage, ParkourRolloutStorage) and runner.dagger is not None
+    for pool in (runner.dagger.frames, runner.alg.storage.frames):
+        if pool is not None:
+            pool._lag = 2  # as on a GPU
+    monkeypatch.setattr(env, "step", outside(env.step))
+    monkeypatch.setattr(NanCheck, "report", outside(NanCheck.report))  # waits, once for each rollout
+    monkeypatch.setattr(HostNumber, "get", outside(HostNumber.get))  # of some steps ago
+    for _ in range(2):
+        with torch.no_grad(), NoSync():
+            runner._collect()
+            runner.dagger.collect(env, runner.statistics["student"])
+        runner.alg.update()
+        runner.dagger.update()
+    with pytest.raises(AssertionError, match="reads a tensor's values"), NoSync():
+        runner.statistics["teacher"].summary()
+
+
+def test_images_in_half_precision_train_as_their_rounded_values_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = []
+    for precision in ("float16", "float32"):
+        config = small_config(precision="float32")
+        config.camera.precision = precision
+        torch.manual_seed(0)
+        env = DummyEnv(config)
+        look = env._look
+
+        def look_and_round(mask: Tensor, env: DummyEnv = env, look: Callable = look) -> None:
+            look(mask)
+            env.depth = env.depth.half().float()
+
+        monkeypatch.setattr(env, "_look", look_and_round)
+        env.reset()
+        runner = ParkourRunner(env, config, None, "cpu")
+        assert isinstance(runner.alg.storage, ParkourRolloutStorage) and runner.dagger is not None
+        for pool in (runner.alg.storage.frames, runner.dagger.frames):
+            assert pool is not None and pool.images.dtype == getattr(torch, precision)
+        runner.learn(3)
+        parameters.append([*runner.teacher.parameters(), *runner.dagger.student.parameters()])
+    assert runner.dagger.rounds == 2
+    assert all(torch.equal(*pair) for pair in zip(*parameters, strict=True))
+
+
+@pytest.mark.parametrize("what", ["observation group 'proprio'", "rewards"])
+def test_what_is_not_a_number_ends_the_training_after_the_rollout(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config()
+    env = DummyEnv(config)
+    runner = ParkourRunner(env, config, None, "cpu")
+    step, steps = env.step, []
+
+    def sometimes_nan(actions: torch.Tensor):
+        obs, rewards, *others = step(actions)
+        steps.append(rewards)
+        if len(steps) == 2:
+            (rewards if what == "rewards" else obs["proprio"])[1] = torch.nan
+        return obs, rewards, *others
+
+    monkeypatch.setattr(env, "step", sometimes_nan)
+    with pytest.raises(ValueError, match=f"The {what} returned by the environment contain"):
+        runner.learn(1)
+    assert len(steps) == config.runner.num_steps_per_env
