@@ -8,10 +8,11 @@ from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
+from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.ranks import from_first, here, joined
 from legged_gym_ext.runs.folder import find_saved, new_run_folder
-from legged_gym_ext.runs.settle import available_cores, resolve_runtime, seed_everything
+from legged_gym_ext.runs.settle import resolve_runtime, seed_everything
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
 
 

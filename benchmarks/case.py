@@ -9,8 +9,8 @@ import torch
 
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.runs.settle import available_cores
 from legged_gym_ext.tasks import DEFAULT_TASK
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import ratios
 from benchmarks.worker import OK, Record
-from legged_gym_ext.runs.settle import available_cores
+from legged_gym_ext.device.cpu import available_cores
 
 PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numba", "rsl-rl-lib")
 PANELS = {

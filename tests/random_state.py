@@ -114,7 +114,7 @@ def overwrite(env: ParkourEnv, seed: int = 0) -> Truth:
     put(state.contact, contact)
     put(state.contact_time, contact * random.uniform(0.02, 1.5, (n, 2)))
     put(state.air_time, ~contact * random.uniform(0.02, 1.5, (n, 2)))
-    put(env.terminated, random.random(n) < 0.5)
+    put(env.derived.terminated, random.random(n) < 0.5)
     for name, tensor in env.domain.tensors().items():
         put(
             tensor,

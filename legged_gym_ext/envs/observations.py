@@ -1,16 +1,34 @@
-"""What the policies see: the groups of the observation, each a function of the environment."""
+"""What the policies see: one table. A row is a term: its name, size, value, scale, noise and mirror image.
+
+A group of the observation is its terms side by side.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.robot import NUM_JOINTS
+from legged_gym_ext.envs.mirror import (
+    AXIAL,
+    POLAR,
+    SCALAR,
+    MirrorRule,
+    MirrorTable,
+    joint_factors,
+    joints,
+    mirror_table,
+    signs,
+    swap_feet,
+    swap_foot_vectors,
+)
+from legged_gym_ext.errors import unknown
+from legged_gym_ext.groups import PRIVILEGED, PROPRIO, SCAN
+from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS
 
 if TYPE_CHECKING:
     from legged_gym_ext.config.schema import NoiseConfig
@@ -19,83 +37,112 @@ if TYPE_CHECKING:
 # legged_gym's scales.
 LIN_VEL_SCALE = 2.0
 ANG_VEL_SCALE = 0.25
-JOINT_POS_SCALE = 1.0
 JOINT_VEL_SCALE = 0.05
 COMMAND_SCALE = (LIN_VEL_SCALE, LIN_VEL_SCALE, ANG_VEL_SCALE, 1.0)
-_FORCE_SCALE = 2e-3  # brings the weight on one foot to about one
-
-PROPRIO_DIM = 3 + 3 + 3 + len(COMMAND_SCALE) + 3 * NUM_JOINTS
 
 
-def proprioception(env: ParkourEnv) -> Tensor:
-    """Return (num_envs, 43): base linear and angular velocity, gravity, commands, joint pos. and vel., last action."""
-    return torch.cat(
-        [
-            env.base_lin_vel * LIN_VEL_SCALE,
-            env.base_ang_vel * ANG_VEL_SCALE,
-            env.projected_gravity,
-            env.state.commands * env.command_scale,
-            (env.sim_state.joint_pos - env.default_joint_pos) * JOINT_POS_SCALE,
-            env.sim_state.joint_vel * JOINT_VEL_SCALE,
-            env.state.actions[0],
-        ],
-        dim=1,
-    )
+@dataclass(frozen=True)
+class Term:
+    """One part of an observation."""
+
+    name: str
+    size: int
+    value: Callable[[ParkourEnv], Tensor]
+    """(num_envs, size), before scaling."""
+    mirror: MirrorRule
+    scale: float | Sequence[float] = 1.0
+    """Factor on all numbers, or on each."""
+    noise: str = ""
+    """Key in ``observations.noise`` of the largest error of a number before scaling; empty: it is seen as it is."""
+
+    @property
+    def scales(self) -> list[float]:
+        """The factor of each number, (size,)."""
+        return [self.scale] * self.size if isinstance(self.scale, (int, float)) else list(self.scale)
 
 
-def noise_amplitudes(config: NoiseConfig) -> Tensor:
-    """Return the largest noise on each number of the proprioception, (43,); zeros where noise is off."""
-    parts = [
-        *[config.lin_vel * LIN_VEL_SCALE] * 3,
-        *[config.ang_vel * ANG_VEL_SCALE] * 3,
-        *[config.gravity] * 3,
-        *[0.0] * len(COMMAND_SCALE),
-        *[config.joint_pos * JOINT_POS_SCALE] * NUM_JOINTS,
-        *[config.joint_vel * JOINT_VEL_SCALE] * NUM_JOINTS,
-        *[0.0] * NUM_JOINTS,
-    ]
-    return torch.tensor(parts) * float(config.enabled)
+def joint_deviation(env: ParkourEnv) -> Tensor:
+    """Return how far each joint is from the default pose, (num_envs, 10), rad."""
+    return env.sim_state.joint_pos - env.default_joint_pos
 
 
-def privileged(env: ParkourEnv) -> Tensor:
-    """Return what only the critic knows, (num_envs, P): true velocity, contacts, heights, gait clock, domain."""
-    domain = env.domain
-    return torch.cat(
-        [
-            env.base_lin_vel * LIN_VEL_SCALE,
-            env.base_height[:, None].clamp(0, 2),
-            env.foot_clearance.clamp(-0.5, 0.5) * 5,
-            env.sim_state.foot_force.flatten(1) * _FORCE_SCALE,
-            env.state.contact.float(),
-            env.state.contact_time.clamp(max=1),
-            env.state.air_time.clamp(max=1),
-            gait_phase(env),
-            domain.friction[:, None],
-            domain.added_mass[:, None],
-            domain.mass_offset * 10,
-            domain.motor_strength,
-            env.state.action_latency[:, None].float(),
-        ],
-        dim=1,
-    )
-
-
-def gait_phase(env: ParkourEnv) -> Tensor:
+def gait_clock(env: ParkourEnv) -> Tensor:
     """Return the gait clock of the left leg as sine and cosine, (num_envs, 2); the right leg is half a period later."""
-    angle = 2 * math.pi * env.gait_phase[:, 0]
+    angle = 2 * math.pi * env.derived.gait_phase[:, 0]
     return torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
 
 
-class MirrorTable(NamedTuple):
-    """How a group looks to the robot's mirror image in the x-z plane: ``group[:, columns] * signs``."""
+GAIT_PHASE = Term("gait_phase", 2, gait_clock, mirror=signs(-1, -1))  # the legs are half a period apart
 
-    columns: Tensor
-    """Which column takes each column's place, (size,), int64."""
-    signs: Tensor
-    """1 or -1, (size,)."""
+PROPRIO_TERMS = (
+    Term("base_lin_vel", 3, lambda env: env.derived.base_lin_vel, POLAR, LIN_VEL_SCALE, noise="lin_vel"),
+    Term("base_ang_vel", 3, lambda env: env.derived.base_ang_vel, AXIAL, ANG_VEL_SCALE, noise="ang_vel"),
+    Term("projected_gravity", 3, lambda env: env.derived.projected_gravity, POLAR, noise="gravity"),
+    Term("commands", 4, lambda env: env.derived.commands, signs(1, -1, -1, -1), COMMAND_SCALE),
+    Term("joint_pos", NUM_JOINTS, joint_deviation, joints, noise="joint_pos"),
+    Term("joint_vel", NUM_JOINTS, lambda env: env.sim_state.joint_vel, joints, JOINT_VEL_SCALE, noise="joint_vel"),
+    Term("actions", NUM_JOINTS, lambda env: env.state.actions[0], joints),
+)
+PROPRIO_DIM = sum(term.size for term in PROPRIO_TERMS)
+
+PRIVILEGED_TERMS = (
+    Term("base_lin_vel", 3, lambda env: env.derived.base_lin_vel, POLAR, LIN_VEL_SCALE),  # without noise
+    Term("base_height", 1, lambda env: env.derived.base_height[:, None].clamp(0, 2), SCALAR),
+    Term("foot_clearance", NUM_FEET, lambda env: env.derived.foot_clearance.clamp(-0.5, 0.5), swap_feet, 5.0),
+    # The scale brings the weight on one foot to about one.
+    Term("foot_force", 3 * NUM_FEET, lambda env: env.sim_state.foot_force.flatten(1), swap_foot_vectors, 2e-3),
+    Term("contact", NUM_FEET, lambda env: env.state.contact.float(), swap_feet),
+    Term("contact_time", NUM_FEET, lambda env: env.state.contact_time.clamp(max=1), swap_feet),
+    Term("air_time", NUM_FEET, lambda env: env.state.air_time.clamp(max=1), swap_feet),
+    GAIT_PHASE,
+    Term("friction", 1, lambda env: env.domain.friction[:, None], SCALAR),
+    Term("added_mass", 1, lambda env: env.domain.added_mass[:, None], SCALAR),
+    Term("mass_offset", 3, lambda env: env.domain.mass_offset, POLAR, 10.0),
+    Term("motor_strength", NUM_JOINTS, lambda env: env.domain.motor_strength, joint_factors),
+    Term("action_latency", 1, lambda env: env.state.action_latency[:, None].float(), SCALAR),
+)
+
+OTHERS = {term.name: term for term in (GAIT_PHASE,)}
+"""The "other observations" that a configuration can switch on for teacher and student, each a group of its name."""
 
 
-_POLAR, _AXIAL, _SCALAR = (1, -1, 1), (-1, 1, -1), (1,)  # signs of velocities, of angular velocities, of the rest
+class TermGroup:
+    """A group of the observation: its terms side by side, scaled.
+
+    Args:
+        terms: The group's rows of the table.
+        device: Of the observations.
+    """
+
+    def __init__(self, terms: Sequence[Term], device: torch.device) -> None:
+        self.terms = terms
+        self._scale = torch.tensor([scale for term in terms for scale in term.scales], device=device)
+
+    def __call__(self, env: ParkourEnv) -> Tensor:
+        """Return the group's numbers now, (num_envs, sum of the terms' sizes), a new tensor."""
+        return torch.cat([term.value(env) for term in self.terms], dim=1) * self._scale
+
+
+def term_groups(others: Sequence[str], device: torch.device) -> dict[str, TermGroup]:
+    """Return the groups that consist of terms, by name: all but those of the camera and the height scan.
+
+    Raises:
+        UserError: One of ``others`` is not in ``OTHERS``.
+    """
+    for name in others:
+        if name not in OTHERS:
+            raise unknown("observation in observations.others", name, OTHERS)
+    rows = {PROPRIO: PROPRIO_TERMS, **{name: (OTHERS[name],) for name in others}, PRIVILEGED: PRIVILEGED_TERMS}
+    return {name: TermGroup(terms, device) for name, terms in rows.items()}
+
+
+def noise_amplitudes(config: NoiseConfig) -> list[float]:
+    """Return the largest noise on each number of the proprioception, (43,), scaled; zeros where noise is off."""
+    return [
+        getattr(config, term.noise) * scale if term.noise and config.enabled else 0.0
+        for term in PROPRIO_TERMS
+        for scale in term.scales
+    ]
 
 
 def mirror_tables(env: ParkourEnv, device: torch.device | str) -> dict[str, MirrorTable]:
@@ -104,48 +151,9 @@ def mirror_tables(env: ParkourEnv, device: torch.device | str) -> dict[str, Mirr
     Raises:
         UserError: The robot has no mirror symmetry.
     """
-    if env.robot.mirror is None:
-        raise UserError(f"ppo.symmetry: {env.robot.urdf.name} has joints without a mirror image in the x-z plane")
-    partners, joint_signs = env.robot.mirror
-    joints = (partners.tolist(), joint_signs.tolist())
-    gains = (joints[0], [1] * NUM_JOINTS)  # values that belong to a joint and have no direction
-
-    def own(*signs: int) -> tuple[list[int], list[int]]:
-        return list(range(len(signs))), list(signs)
-
-    swap = ([1, 0], [1, 1])  # one number for each foot
-    foot_vectors = ([3, 4, 5, 0, 1, 2], [*_POLAR, *_POLAR])
-    blocks = {
-        "actions": [joints],
-        "proprio": [own(*_POLAR), own(*_AXIAL), own(*_POLAR), own(1, -1, -1, -1), joints, joints, joints],
-        "gait_phase": [own(-1, -1)],  # the legs are half a period apart
-        "privileged": [
-            *(own(*_POLAR), own(*_SCALAR), swap, foot_vectors, swap, swap, swap, own(-1, -1)),
-            *(own(*_SCALAR), own(*_SCALAR), own(*_POLAR), gains, own(*_SCALAR)),
-        ],
-    }
-    tables = {}
-    for name, parts in blocks.items():
-        columns, signs = [], []
-        for part_columns, part_signs in parts:
-            columns += [len(signs) + column for column in part_columns]
-            signs += part_signs
-        tables[name] = MirrorTable(
-            torch.tensor(columns, device=device), torch.tensor(signs, dtype=torch.float32, device=device)
-        )
-    points = env.height_scan.grid
-    rows, columns = env.config.height_scan.shape
-    flipped = torch.arange(len(points), device=device).view(rows, columns).flip(1).flatten()
-    tables["scan"] = MirrorTable(flipped, torch.ones(len(points), device=device))
+    tables = {"actions": mirror_table([joints], env.robot, device)}
+    for name, group in env.term_groups.items():
+        tables[name] = mirror_table([term.mirror for term in group.terms], env.robot, device)
+    columns = env.height_scan.mirrored_points.to(device)
+    tables[SCAN] = MirrorTable(columns, torch.ones(len(columns), device=device))
     return tables
-
-
-OTHERS: dict[str, Callable[[ParkourEnv], Tensor]] = {"gait_phase": gait_phase}
-"""The "other observations" that a configuration can switch on for teacher and student, by name."""
-
-
-def check_others(names: list[str]) -> None:
-    """Raise a UserError where a name is none of ``OTHERS``."""
-    for name in names:
-        if name not in OTHERS:
-            raise unknown("observation in observations.others", name, OTHERS)

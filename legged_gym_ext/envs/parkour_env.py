@@ -11,16 +11,19 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device.cpu import one_thread
 from legged_gym_ext.device.cuda_graph import GraphedCall
 from legged_gym_ext.device.masked import assign
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
+from legged_gym_ext.envs.commands import count_waypoints
+from legged_gym_ext.envs.derived import Derived, Deriver
 from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
+from legged_gym_ext.groups import DEPTH, NEW_FRAME, PROPRIO, SCAN
 from legged_gym_ext.processes.ranks import here
-from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, load_robot
-from legged_gym_ext.rotations import matrix_from_quat, quat_from_yaw
-from legged_gym_ext.runs.settle import one_thread
+from legged_gym_ext.robot import NUM_JOINTS, load_robot
+from legged_gym_ext.rotations import quat_from_yaw
 from legged_gym_ext.sensors.depth_camera import DepthCamera
-from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
+from legged_gym_ext.sensors.height_scan import HeightScan
 from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
 from legged_gym_ext.simulators.base import DomainParameters
@@ -49,7 +52,7 @@ class ParkourEnv(VecEnv):
         self.num_envs, self.num_actions = num_envs, NUM_JOINTS
         self.device = device
         self.reward_weights = rewards.active_terms(config.rewards.weights)
-        observations.check_others(config.observations.others)
+        self.term_groups = observations.term_groups(config.observations.others, device)
 
         self.robot = load_robot(config.robot)
         self.simulator = make_simulator(config.sim, self.robot, num_envs, device)
@@ -67,11 +70,8 @@ class ParkourEnv(VecEnv):
         self.default_joint_pos = constant(self.robot.default_joint_pos)
         self.soft_range = constant(self.robot.soft_range.T.copy())
         self.hip_columns = constant(self.robot.hips)
-        self.command_scale = constant(observations.COMMAND_SCALE)
         self._reward_weights = constant(list(self.reward_weights.values())) * self.dt
-        reach = config.rewards.edge_distance
-        self._probes = constant([[0, 0], [reach, 0], [-reach, 0], [0, reach], [0, -reach]])
-        self._half_periods = constant([0.0, 0.5])
+        self._deriver = Deriver(num_envs, config.rewards.edge_distance, device)
         self._tile_floor = self.library.waypoints[..., 2].amin(dim=1) - _PIT_DEPTH
         self._push_interval = round(config.randomization.push_interval / self.dt)
         self._push_offset = torch.arange(num_envs, device=device) * 7919 % max(self._push_interval, 1)
@@ -82,7 +82,7 @@ class ParkourEnv(VecEnv):
         height = self.robot.base_height + _SPAWN_CLEARANCE
         joints = self.robot.default_joint_pos.tolist()
         episode = randomization.episode_ranges(config, joints, height, _PLATFORM)
-        step = randomization.step_ranges(config, observations.noise_amplitudes(config.observations.noise).tolist())
+        step = randomization.step_ranges(config, observations.noise_amplitudes(config.observations.noise))
         self._episode_draw = randomization.UniformColumns(episode, device)
         self._step_draw = randomization.UniformColumns(step, device)
 
@@ -92,16 +92,11 @@ class ParkourEnv(VecEnv):
         self.domain = DomainParameters.of(self._domain)
         tile = torch.zeros(num_envs, dtype=torch.int64, device=device)
         self.boxes = self.library.boxes[tile]
-        self._waypoints = self.library.waypoints[tile]
-        self._floor = self._tile_floor[tile]
-        self._points = torch.zeros(num_envs, 1 + NUM_FEET * len(self._probes), 2, device=device)
-        self.state = EnvState.zeros(
-            num_envs,
-            max(config.randomization.action_latency),
-            self.camera.initial_state(),
-            device,
-        )
-        self.terminated = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self.waypoints = self.library.waypoints[tile]
+        self.floor = self._tile_floor[tile]
+        history = max(config.randomization.action_latency) + 2
+        self.state = EnvState.zeros(num_envs, history, self.camera.initial_state(), device)
+        self.derived: Derived
         # What comes before the physics and what comes after it, each a graph of its own where there are graphs.
         self._before_physics, self._after_physics = self._joint_targets, self._after
         if device.type == "cuda":
@@ -142,10 +137,10 @@ class ParkourEnv(VecEnv):
         draw = self._step_draw.draw(self.num_envs, self.generator)
         self._push(draw["push"])
         self._advance()
-        self.terminated, truncated = terminations.check(self)
-        reward = self._reward()
-        done = self.terminated | truncated
-        extras = self._extras(truncated)
+        self.derived.terminated, truncated = terminations.check(self)
+        reward, mean_terms = self._reward()
+        done = self.derived.terminated | truncated
+        extras = self._extras(truncated, mean_terms)
         self._reset(done)
         return self._observe(done, draw["noise"]), reward, done.long(), extras
 
@@ -174,7 +169,7 @@ class ParkourEnv(VecEnv):
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of everything that decides the environment's future."""
-        depth_is_in_state = {"depth", "new_frame"}
+        depth_is_in_state = {DEPTH, NEW_FRAME}
         kept = {name: t.clone() for name, t in self._observations.items() if name not in depth_is_in_state}
         return {
             "environment": copy_tensors(self.state),
@@ -217,38 +212,35 @@ class ParkourEnv(VecEnv):
 
     def _advance(self) -> None:
         """Count the step; follow the feet, the waypoints and the commands."""
-        state, position = self.state, self.sim_state.root_pos
+        state, forward = self.state, self.sim_state.root_pos[:, 0]
         state.episode_length += 1
         state.contact.copy_(self.sim_state.foot_force.norm(dim=-1) > CONTACT_FORCE)
         state.contact_time.add_(self.dt).mul_(state.contact)
         state.air_time.add_(self.dt).mul_(~state.contact)
-        torch.maximum(state.progress, position[:, 0].clamp(max=self.config.terrain.length), out=state.progress)
-
-        offset = self._goal() - position[:, :2]
-        reached = (offset.norm(dim=1) < self.config.commands.waypoint_radius) | (offset[:, 0] < 0)
-        state.waypoint.add_(reached).clamp_(max=self.config.terrain.waypoints)
+        torch.maximum(state.progress, forward.clamp(max=self.config.terrain.length), out=state.progress)
+        count_waypoints(self)
         self._derive()
 
-    def _reward(self) -> Tensor:
-        """Return the weighted sum of the reward terms, (num_envs,)."""
+    def _reward(self) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the reward terms, (num_envs,), and the mean of each per second, (terms,)."""
         terms = torch.stack([rewards.TERMS[name](self) for name in self.reward_weights], dim=1) * self._reward_weights
-        self._mean_terms = terms.mean(dim=0) / self.dt
         self.state.last_joint_vel.copy_(self.sim_state.joint_vel)
         total = terms.sum(dim=1)
-        return total.clamp(min=0) if self.config.rewards.only_positive else total
+        return total.clamp(min=0) if self.config.rewards.only_positive else total, terms.mean(dim=0) / self.dt
 
-    def _extras(self, truncated: Tensor) -> dict[str, Any]:
+    def _extras(self, truncated: Tensor, mean_terms: Tensor) -> dict[str, Any]:
         """Return what the learner and the log want to know of the episodes that end now."""
         state = self.state
+        toward = (self.sim_state.root_lin_vel[:, :2] * self.derived.goal_direction).sum(dim=1)
         return {
             "time_outs": truncated.float(),
             "success": truncated & terminations.course_finished(self),
             "progress": state.progress.clone(),
             "terrain_level": state.terrain_level.clone(),
             "log": {
-                **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights, self._mean_terms, strict=True)},
+                **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights, mean_terms, strict=True)},
                 "Speed/commanded": state.forward_speed.mean(),
-                "Speed/toward_waypoint": (self.sim_state.root_lin_vel[:, :2] * self.goal_direction).sum(dim=1).mean(),
+                "Speed/toward_waypoint": toward.mean(),
                 "Health/diverged": self.sim_state.diverged.float().sum(),
                 "Health/overflow": self.sim_state.overflow.float().sum(),
             },
@@ -260,49 +252,48 @@ class ParkourEnv(VecEnv):
             return
         config, state = self.config, self.state
         draw = self._episode_draw.draw(self.num_envs, self.generator)
-        if change_level:
-            commanded = state.forward_speed * config.env.episode_length_s
-            state.terrain_level.copy_(
-                next_level(
-                    state.terrain_level,
-                    mask,
-                    state.progress,
-                    commanded,
-                    draw["choices"][:, 0],
-                    config.terrain.levels,
-                    config.terrain.length,
-                    config.curriculum,
-                )
-            )
+        level = self._next_level(mask, draw["choices"][:, 0]) if change_level else state.terrain_level
+        share = randomization.strength(config.randomization, level)
+        late = draw["latency"][:, 0].long().clamp(max=config.randomization.action_latency[1])
         variant = choose(draw["choices"][:, 1], config.terrain.variants)
-        assign(mask, state.tile, self.library.tile_index(state.terrain_kind, state.terrain_level, variant))
+        state.reset(
+            mask,
+            terrain_level=level,
+            tile=self.library.tile_index(state.terrain_kind, level, variant),
+            forward_speed=draw["forward_speed"][:, 0],
+            action_latency=late * (share > 0),
+        )
         self._look_up_tiles()
         self.simulator.set_tiles(mask, self.boxes)
 
-        share = randomization.strength(config.randomization, state.terrain_level)
         assign(mask, self._domain, torch.lerp(self._nominal_domain, draw["domain"], share[:, None]))
         self.simulator.randomize(mask, self.domain)
-        late = draw["latency"][:, 0].long().clamp(max=config.randomization.action_latency[1])
-        assign(mask, state.action_latency, late * (share > 0))
-        assign(mask, state.forward_speed, draw["forward_speed"][:, 0])
 
         still, joints_still = self._zero_pose[:, :3], self._zero_pose[:, 3:]
         turned = quat_from_yaw(draw["yaw"][:, 0])
         self.simulator.reset(mask, draw["position"], turned, still, still, draw["joint_pos"], joints_still)
-
-        rows = mask[:, None]
-        for tensor in (state.episode_length, state.waypoint, state.progress):
-            tensor.masked_fill_(mask, 0)
-        for tensor in (state.last_joint_vel, state.contact, state.contact_time, state.air_time, state.actions):
-            tensor.masked_fill_(rows, 0)
         if config.camera.enabled:
             self.camera.reset(state.camera, mask, self.generator)
+
+    def _next_level(self, finished: Tensor, random: Tensor) -> Tensor:
+        """Return the terrain level of each environment's next episode, (num_envs,) long."""
+        config, state = self.config, self.state
+        return next_level(
+            state.terrain_level,
+            finished,
+            state.progress,
+            state.forward_speed * config.env.episode_length_s,
+            random,
+            config.terrain.levels,
+            config.terrain.length,
+            config.curriculum,
+        )
 
     def _observe(self, was_reset: Tensor, noise: Tensor) -> TensorDict:
         """Take a camera frame where one is due; return the observation, ``noise`` (num_envs, 43) in it."""
         if not self._surely_none(was_reset):
             self._derive()
-        state, config = self.state, self.config.observations
+        state = self.state
         if self.config.camera.enabled:
             sim = self.sim_state
             self.camera.update(
@@ -315,70 +306,34 @@ class ParkourEnv(VecEnv):
                 self.generator,
                 self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None,
             )
-        groups = {"proprio": observations.proprioception(self) + noise, **self._depth_groups()}
-        for name in config.others:
-            groups[name] = observations.OTHERS[name](self)
+        groups = {name: group(self) for name, group in self.term_groups.items()}
+        groups[PROPRIO] += noise
         if self.config.env.scandots:
-            groups["scan"] = self.height_scan.scan(self.boxes, self.sim_state.root_pos, self.sim_state.root_quat)
-        groups["privileged"] = observations.privileged(self)
-        return self._pack(groups)
+            groups[SCAN] = self.height_scan.scan(self.boxes, self.sim_state.root_pos, self.sim_state.root_quat)
+        return self._pack({**groups, **self._depth_groups()})
 
     def _depth_groups(self) -> dict[str, Tensor]:
         """Return the camera's groups; copies, since the camera goes on writing into its image."""
         if not self.config.camera.enabled:
             return {}
         new = self.camera.due(self.state.episode_length)
-        return {"depth": self.state.camera.image.clone(), "new_frame": new[:, None].float()}
+        return {DEPTH: self.state.camera.image.clone(), NEW_FRAME: new[:, None].float()}
 
     def _pack(self, groups: dict[str, Tensor]) -> TensorDict:
         limit = self.config.observations.clip
-        clipped = {name: g if name == "depth" else g.clamp(-limit, limit) for name, g in groups.items()}
+        clipped = {name: g if name == DEPTH else g.clamp(-limit, limit) for name, g in groups.items()}
         return TensorDict(clipped, batch_size=[self.num_envs], device=self.device)
 
     def _derive(self) -> None:
-        """Compute what commands, terminations, rewards and observations share from the simulator's state."""
-        sim, state, config = self.sim_state, self.state, self.config
-        rotation = matrix_from_quat(sim.root_quat)
-        in_base = torch.stack([sim.root_lin_vel, sim.root_ang_vel], dim=1) @ rotation  # rows: R^T v
-        self.base_lin_vel, self.base_ang_vel = in_base.unbind(dim=1)
-        self.projected_gravity = -rotation[:, 2]
-
-        # One look at the ground: under the base, and under and about each sole.
-        n, probes = self.num_envs, len(self._probes)
-        self._points[:, 0] = sim.root_pos[:, :2]
-        self._points[:, 1:].view(n, NUM_FEET, probes, 2).copy_(sim.foot_pos[:, :, None, :2] + self._probes)
-        heights = torch.maximum(ground_height(self.boxes, self._points), self._floor[:, None])
-        under_feet = heights[:, 1:].view(n, NUM_FEET, probes)
-        self.foot_clearance = sim.foot_pos[..., 2] - under_feet[..., 0]
-        edges = (under_feet[..., 1:] - under_feet[..., :1]).abs() > config.rewards.edge_height
-        self.foot_near_edge = edges.any(dim=-1)
-        # Over the lowest of what is under base and feet: a foot on the next step does not make the base low.
-        ground = torch.minimum(heights[:, 0], under_feet[..., 0].amin(dim=1))
-        self.base_height = sim.root_pos[:, 2] - ground
-
-        offset = self._goal() - sim.root_pos[:, :2]
-        self.goal_direction = offset / offset.norm(dim=1, keepdim=True).clamp(min=1e-3)
-        forward = rotation[:, :2, 0]  # of the base, as seen from above
-        aside = forward[:, 0] * offset[:, 1] - forward[:, 1] * offset[:, 0]
-        error = torch.atan2(aside, (forward * offset).sum(dim=1))
-        turn = (config.commands.heading_gain * error).clamp(-config.commands.max_yaw_rate, config.commands.max_yaw_rate)
-        state.commands.copy_(torch.stack([state.forward_speed, torch.zeros_like(error), turn, error], dim=1))
-
-        time = state.episode_length[:, None] * (self.dt / config.rewards.gait_period)
-        self.gait_phase = (time + self._half_periods) % 1.0
+        """Bring what follows from the state up to date."""
+        self.derived = self._deriver.derive(self)
 
     def _look_up_tiles(self) -> None:
         """Copy what the environments' tiles consist of, in place."""
         tile = self.state.tile
         torch.index_select(self.library.boxes, 0, tile, out=self.boxes)
-        torch.index_select(self.library.waypoints, 0, tile, out=self._waypoints)
-        torch.index_select(self._tile_floor, 0, tile, out=self._floor)
-
-    def _goal(self) -> Tensor:
-        """Return the next waypoint's place (num_envs, 2); the last one's once all are reached."""
-        last = self.config.terrain.waypoints - 1
-        index = self.state.waypoint.clamp(max=last)[:, None, None].expand(-1, 1, 2)
-        return self._waypoints[..., :2].gather(1, index)[:, 0]
+        torch.index_select(self.library.waypoints, 0, tile, out=self.waypoints)
+        torch.index_select(self._tile_floor, 0, tile, out=self.floor)
 
     def _surely_none(self, mask: Tensor) -> bool:
         """Return whether no environment is in the mask; never on a GPU, which would have to be waited for."""

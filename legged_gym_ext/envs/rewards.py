@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 def tracking_goal_vel(env: ParkourEnv) -> Tensor:
     """Velocity toward the waypoint, as a share of the commanded speed, at most 1 (extreme-parkour's goal term)."""
-    toward = (env.sim_state.root_lin_vel[:, :2] * env.goal_direction).sum(dim=1)
+    toward = (env.sim_state.root_lin_vel[:, :2] * env.derived.goal_direction).sum(dim=1)
     speed = env.state.forward_speed
     return torch.minimum(toward, speed) / speed.clamp(min=0.1)
 
 
 def tracking_lin_vel(env: ParkourEnv) -> Tensor:
     """Gaussian of the difference between horizontal velocity and the commanded one toward the waypoint."""
-    wanted = env.state.forward_speed[:, None] * env.goal_direction
+    wanted = env.state.forward_speed[:, None] * env.derived.goal_direction
     error = (env.sim_state.root_lin_vel[:, :2] - wanted).square().sum(dim=1)
     return torch.exp(-error / env.config.rewards.tracking_sigma)
 
 
 def tracking_yaw(env: ParkourEnv) -> Tensor:
     """Gaussian of the heading error to the waypoint."""
-    return torch.exp(-env.state.commands[:, 3].square() / env.config.rewards.yaw_sigma)
+    return torch.exp(-env.derived.commands[:, 3].square() / env.config.rewards.yaw_sigma)
 
 
 def alive(env: ParkourEnv) -> Tensor:
@@ -45,12 +45,12 @@ def alive(env: ParkourEnv) -> Tensor:
 
 def orientation(env: ParkourEnv) -> Tensor:
     """Squared tilt of the base: horizontal part of the projected gravity."""
-    return env.projected_gravity[:, :2].square().sum(dim=1)
+    return env.derived.projected_gravity[:, :2].square().sum(dim=1)
 
 
 def ang_vel_xy(env: ParkourEnv) -> Tensor:
     """Squared roll and pitch rates."""
-    return env.base_ang_vel[:, :2].square().sum(dim=1)
+    return env.derived.base_ang_vel[:, :2].square().sum(dim=1)
 
 
 def lin_vel_z(env: ParkourEnv) -> Tensor:
@@ -105,23 +105,24 @@ def feet_air_time(env: ParkourEnv) -> Tensor:
 
 def feet_swing(env: ParkourEnv) -> Tensor:
     """How far feet in the air are below the swing height, weighted by their horizontal speed."""
-    below = (env.config.rewards.swing_height - env.foot_clearance).clamp(min=0, max=env.config.rewards.swing_height)
+    height = env.config.rewards.swing_height
+    below = (height - env.derived.foot_clearance).clamp(min=0, max=height)
     speed = env.sim_state.foot_vel[..., :2].norm(dim=-1)
     return (below * speed * ~env.state.contact).sum(dim=1)
 
 
 def gait_contact(env: ParkourEnv) -> Tensor:
     """Share of feet whose contact agrees with the gait clock (unitree_rl_gym's H1)."""
-    stance = env.gait_phase < env.config.rewards.stance_share
+    stance = env.derived.gait_phase < env.config.rewards.stance_share
     return (stance == env.state.contact).float().mean(dim=1)
 
 
 def gait_swing_height(env: ParkourEnv) -> Tensor:
     """Square of what the swing foot's clearance lacks of a half sine over the gait clock's swing."""
     share = env.config.rewards.stance_share
-    swing = ((env.gait_phase - share) / (1 - share)).clamp(min=0)
+    swing = ((env.derived.gait_phase - share) / (1 - share)).clamp(min=0)
     wanted = env.config.rewards.swing_height * torch.sin(torch.pi * swing)
-    return ((wanted - env.foot_clearance).clamp(min=0).square() * (swing > 0)).sum(dim=1)
+    return ((wanted - env.derived.foot_clearance).clamp(min=0).square() * (swing > 0)).sum(dim=1)
 
 
 def flight(env: ParkourEnv) -> Tensor:
@@ -142,7 +143,7 @@ def feet_stumble(env: ParkourEnv) -> Tensor:
 
 def feet_edge(env: ParkourEnv) -> Tensor:
     """Feet that stand close to an edge of the terrain (extreme-parkour's term, on exact geometry)."""
-    return (env.foot_near_edge & env.state.contact).float().sum(dim=1)
+    return (env.derived.foot_near_edge & env.state.contact).float().sum(dim=1)
 
 
 def collision(env: ParkourEnv) -> Tensor:
@@ -152,7 +153,7 @@ def collision(env: ParkourEnv) -> Tensor:
 
 def termination(env: ParkourEnv) -> Tensor:
     """One where the episode ends early."""
-    return env.terminated.float()
+    return env.derived.terminated.float()
 
 
 TERMS: dict[str, Callable[[ParkourEnv], Tensor]] = {

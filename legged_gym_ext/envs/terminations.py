@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def fallen(env: ParkourEnv) -> Tensor:
     """Return where the base is too low over the terrain or too tilted, or the physics broke down, (num_envs,) bool."""
     config = env.config.terminations
-    low = env.base_height < config.min_height
-    upright = -env.projected_gravity[:, 2]  # cosine of the tilt
+    low = env.derived.base_height < config.min_height
+    upright = -env.derived.projected_gravity[:, 2]  # cosine of the tilt
     return low | (upright < math.cos(math.radians(config.max_tilt_degrees))) | env.sim_state.diverged
 
 

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from legged_gym_ext.config.cli import exit_code_and_line
+from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.ranks import here
-from legged_gym_ext.runs.settle import available_cores
 
 SKEW = timedelta(seconds=60)
 """For how long a rank waits for others that do the same work at the same time."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.ranks import here
 
@@ -62,26 +60,6 @@ def default_num_envs(device: torch.device) -> int:
     if device.type == "cuda":
         return GPU_ENVS
     return min(CPU_ENVS_PER_CORE * available_cores(), MAX_CPU_ENVS)
-
-
-def available_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread of the processor within: waking others costs more than small tensors do."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def seed_everything(seed: int) -> None:

@@ -31,6 +31,7 @@ class HeightScan:
         warm_up(torch.device(device))
         self.base_height = base_height
         self.clip = config.clip
+        self._shape = (config.shape[0], config.shape[1])
         x = torch.linspace(config.x[0], config.x[1], config.shape[0], device=device)
         y = torch.linspace(config.y[0], config.y[1], config.shape[1], device=device)
         self.grid = torch.cartesian_prod(x, y)
@@ -45,6 +46,12 @@ class HeightScan:
     def num_points(self) -> int:
         """Points of the grid."""
         return self.grid.shape[0]
+
+    @property
+    def mirrored_points(self) -> Tensor:
+        """Which point is each one's mirror image in the x-z plane, (P,), int64."""
+        rows, columns = self._shape
+        return torch.arange(self.num_points).view(rows, columns).flip(1).flatten()
 
     def points(self, root_pos: Tensor, root_quat: Tensor) -> Tensor:
         """Return where the grid is, (num_envs, P, 2), for bases at (num_envs, 3), (num_envs, 4), in the tile frame."""

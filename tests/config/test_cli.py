@@ -18,10 +18,11 @@ from legged_gym_ext import paths
 from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config, load_saved_config
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.checkpoint import save_checkpoint
 from legged_gym_ext.runs.folder import create_run_folder, find_saved
-from legged_gym_ext.runs.settle import GPU_ENVS, Runtime, available_cores, resolve_runtime, seed_everything
+from legged_gym_ext.runs.settle import GPU_ENVS, Runtime, resolve_runtime, seed_everything
 from legged_gym_ext.tasks import register
 
 

@@ -224,7 +224,7 @@ def test_single_stance_feet_edges_and_stumbles_are_told_apart() -> None:
     share = 0.2 / env.config.rewards.air_time_target
     marching = share * env.config.rewards.marching_share
     assert rewards.feet_air_time(env).tolist() == pytest.approx([0, marching, marching, 0, marching, marching])
-    sim.root_lin_vel[:, :2] = env.goal_direction * state.forward_speed[:, None]
+    sim.root_lin_vel[:, :2] = env.derived.goal_direction * state.forward_speed[:, None]
     assert rewards.feet_air_time(env).tolist() == pytest.approx([0, share, share, 0, share, share])
     assert rewards.flight(env).tolist() == [0, 0, 0, 1, 0, 0]
     sim.foot_force[:] = 0.0
@@ -286,10 +286,10 @@ def test_the_command_turns_the_robot_toward_its_waypoint() -> None:
     env = ParkourEnv(quiet(small_config()), N, CPU)
     x, y, _ = env.library.waypoints[env.state.tile[0], 0].tolist()
     walk_through(env, 0, [(x - 0.8, y + 0.8)])  # the waypoint is ahead to the right
-    assert env.state.commands[0, 3] == pytest.approx(-math.pi / 4, abs=0.1)
-    assert env.state.commands[0, 2] < 0
+    assert env.derived.commands[0, 3] == pytest.approx(-math.pi / 4, abs=0.1)
+    assert env.derived.commands[0, 2] < 0
     walk_through(env, 0, [(x - 0.8, y - 0.8)])
-    assert env.state.commands[0, 3] == pytest.approx(math.pi / 4, abs=0.1)
+    assert env.derived.commands[0, 3] == pytest.approx(math.pi / 4, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -443,13 +443,13 @@ def test_a_foot_on_the_next_step_is_no_fall() -> None:
     env.sim_state.foot_pos[:, 0] = torch.tensor([0.7, 0.1, 0.45])
     env.sim_state.foot_pos[:, 1] = torch.tensor([0.3, -0.1, 0.0])
     env._derive()
-    torch.testing.assert_close(env.base_height, torch.full((N,), 1.0))
-    torch.testing.assert_close(env.foot_clearance, torch.zeros(N, 2), atol=1e-6, rtol=0.0)
+    torch.testing.assert_close(env.derived.base_height, torch.full((N,), 1.0))
+    torch.testing.assert_close(env.derived.foot_clearance, torch.zeros(N, 2), atol=1e-6, rtol=0.0)
     # Both feet up, and the base still low: that is a fall.
     env.sim_state.foot_pos[:, 1, 0] = 0.7
     env.sim_state.root_pos[:] = torch.tensor([0.7, 0.0, 1.0])
     env._derive()
-    torch.testing.assert_close(env.base_height, torch.full((N,), 0.55))
+    torch.testing.assert_close(env.derived.base_height, torch.full((N,), 0.55))
 
 
 def test_ranks_share_the_kinds_of_tiles_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import torch
 from numpy import ndarray
 from random_state import CPU, Truth, overwrite, plain_config
 
-from legged_gym_ext.envs import observations
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 
 N = 200
@@ -56,7 +55,7 @@ def privileged_blocks(env: ParkourEnv, truth: Truth) -> dict[str, ndarray]:
 
 
 def test_every_block_of_the_privileged_group_is_the_state(env: ParkourEnv, truth: Truth) -> None:
-    group = observations.privileged(env)
+    group = env.term_groups["privileged"](env)
     blocks = privileged_blocks(env, truth)
     parts = group.split([block.shape[1] for block in blocks.values()], dim=1)  # fails where the width is another
     for (name, block), part in zip(blocks.items(), parts, strict=True):
@@ -70,7 +69,8 @@ def test_proprioception_and_clock_are_the_state(env: ParkourEnv, truth: Truth) -
     limit = commands.max_yaw_rate
     assert (turn > limit).any() and (turn < -limit).any() and (np.abs(turn) < limit).any()
     speed, rate = state["forward_speed"], np.clip(turn, -limit, limit)
-    np.testing.assert_allclose(env.state.commands, np.stack([speed, 0 * rate, rate, truth.heading_error], 1), atol=1e-4)
+    expected_commands = np.stack([speed, 0 * rate, rate, truth.heading_error], axis=1)
+    np.testing.assert_allclose(env.derived.commands, expected_commands, atol=1e-4)
     expected = [
         truth.lin_vel * 2.0,
         truth.ang_vel * 0.25,
@@ -80,9 +80,11 @@ def test_proprioception_and_clock_are_the_state(env: ParkourEnv, truth: Truth) -
         sim["joint_vel"] * 0.05,
         state["actions"][0],
     ]
-    np.testing.assert_allclose(observations.proprioception(env), np.concatenate(expected, axis=1), atol=1e-4)
+    np.testing.assert_allclose(env.term_groups["proprio"](env), np.concatenate(expected, axis=1), atol=1e-4)
     angle = 2 * math.pi * truth.gait_phase[:, 0]
-    np.testing.assert_allclose(observations.gait_phase(env), np.stack([np.sin(angle), np.cos(angle)], 1), atol=1e-4)
+    np.testing.assert_allclose(
+        env.term_groups["gait_phase"](env), np.stack([np.sin(angle), np.cos(angle)], 1), atol=1e-4
+    )
 
 
 def test_observations_are_clipped_except_for_the_image() -> None:

@@ -81,7 +81,7 @@ def definitions(env: ParkourEnv, truth: Truth) -> dict[str, ndarray]:
         "feet_stumble": (np.hypot(force[..., 0], force[..., 1]) > 4 * np.abs(force[..., 2]) + 1.0).sum(axis=1),
         "feet_edge": (truth.near_edge & contact).sum(axis=1),
         "collision": (sim["body_force"] > 1.0).sum(axis=1),
-        "termination": env.terminated.numpy(),
+        "termination": env.derived.terminated.numpy(),
     }
 
 
@@ -106,7 +106,7 @@ def test_the_sum_is_of_every_weighted_term_over_the_step(env: ParkourEnv, truth:
     weighted = ParkourEnv(config, N, CPU)
     overwrite(weighted)
     expected = 0.02 * sum(weight * terms[name] for name, weight in weights.items())
-    np.testing.assert_allclose(weighted._reward(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(weighted._reward()[0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("only_positive", [False, True])
@@ -119,7 +119,7 @@ def test_the_sum_is_cut_at_zero_only_where_that_is_configured(only_positive: boo
     assert (expected < -1e-3).any() and (expected > 1e-3).any()
     if only_positive:
         expected = np.maximum(expected, 0.0)
-    np.testing.assert_allclose(env._reward(), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(env._reward()[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_charges_for_the_falls_that_happen_in_it() -> None:

@@ -30,11 +30,11 @@ CLEAN = CameraConfig(position_noise=0.0, rotation_noise_degrees=0.0, depth_noise
 FORWARD = replace(CLEAN, position=[0.0, 0.0, 0.0], pitch_degrees=0.0)
 
 
-@pytest.fixture(params=["numba", "warp"], autouse=True)
+@pytest.fixture(params=["cpu_numba", "gpu_warp"], autouse=True)
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Both kinds of kernels, the GPU's run by Warp on the CPU."""
-    module = importlib.import_module(f"legged_gym_ext.sensors.box_raycast_{request.param}")
-    if request.param == "warp":
+    module = importlib.import_module(f"legged_gym_ext.sensors.kernels.{request.param}")
+    if request.param == "gpu_warp":
         monkeypatch.setattr(raster, "_kernels", lambda device: module)
     return module
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.device import memory
+from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.robot import Robot
-from legged_gym_ext.runs.settle import available_cores
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco import kernels as kernels
 from legged_gym_ext.simulators.mujoco.model import BOX_FLOOR, MAX_SPEED, build_model
