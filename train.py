@@ -10,7 +10,8 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.processes.ranks import from_first, here, joined
+from legged_gym_ext.processes.launch import from_rank_zero, joined
+from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.folder import find_saved, new_run_folder
 from legged_gym_ext.runs.settle import resolve_runtime, seed_everything
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
@@ -19,7 +20,7 @@ from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
 def main(argv: list[str]) -> None:
     """Train for the iterations asked for: a new run, or with --resume from where another run was saved."""
     with joined():
-        config, checkpoint = from_first(lambda: settle(argv))
+        config, checkpoint = from_rank_zero(lambda: settle(argv))
         ranks, runtime = here(), resolve_runtime(config)
         seed_everything(ranks.seed(config.seed))
         factories = get_factories(config.task)

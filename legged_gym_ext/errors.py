@@ -16,3 +16,16 @@ def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(str(name), choices, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     return UserError(f"unknown {what} '{name}'{hint}; allowed: {', '.join(choices)}")
+
+
+def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]:
+    """Return the exit code for an ``error``, and the line that tells it; ``where`` it happened is part of the line."""
+    text = " ".join(str(error).split())  # one line, whatever the input held
+    match error:
+        case UserError():
+            return 2, f"error: {where}{text}"
+        case KeyboardInterrupt():
+            return 130, "interrupted"
+        case SystemExit():
+            return int(error.code or 0), ""
+    return 1, f"error: {where}{type(error).__name__}: {text}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from legged_gym_ext.config.rules import CHOICES
-from legged_gym_ext.errors import UserError
+from legged_gym_ext.errors import UserError, exit_code_and_line
 
 LAST_RUN = "-1"  # legged_gym's way to say it
 
@@ -102,19 +102,6 @@ def main_guard(main: Callable[[list[str]], None]) -> NoReturn:
         print(line, file=sys.stderr)
         sys.exit(code)
     sys.exit(0)
-
-
-def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]:
-    """Return the exit code for an ``error``, and the line that tells it; ``where`` it happened is part of the line."""
-    text = " ".join(str(error).split())  # one line, whatever the input held
-    match error:
-        case UserError():
-            return 2, f"error: {where}{text}"
-        case KeyboardInterrupt():
-            return 130, "interrupted"
-        case SystemExit():
-            return int(error.code or 0), ""
-    return 1, f"error: {where}{type(error).__name__}: {text}"
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:

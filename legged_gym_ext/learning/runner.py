@@ -32,8 +32,9 @@ from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.models.actor import DEPTH, ParkourActor
 from legged_gym_ext.models.student import Student
-from legged_gym_ext.processes import session
-from legged_gym_ext.processes.ranks import from_first, here
+from legged_gym_ext.processes import collectives, session
+from legged_gym_ext.processes.launch import from_rank_zero
+from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
 from legged_gym_ext.runs.checkpoint import (
     checkpoint_name,
@@ -150,7 +151,7 @@ class ParkourRunner(OnPolicyRunner):
             while self.iteration < last and not signal_name:
                 times, losses = self._iterate()
                 mean_time = (time.perf_counter() - started) / (self.iteration - first)
-                rows = session.exchange(self._row(losses, stop.signal_name))
+                rows = collectives.all_gather(self._row(losses, stop.signal_name))
                 signal_name = next(filter(None, (row.signal_name for row in rows)), "")
                 if here().rank == 0:
                     self._report(times, rows, last, mean_time)
@@ -166,11 +167,11 @@ class ParkourRunner(OnPolicyRunner):
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write everything that decides how the training goes on."""
-        states = session.gather(map_tensors(self._own_state(), Tensor.cpu))
+        states = collectives.gather(map_tensors(self._own_state(), Tensor.cpu))
         if states:
             save_checkpoint({**self._content(states), "infos": infos}, path)
             self.logger.save_model(path, self.iteration)
-        session.meet()
+        collectives.barrier()
 
     def load(  # type: ignore[override]
         self, path: str, resume: bool = True
@@ -194,9 +195,9 @@ class ParkourRunner(OnPolicyRunner):
             states.extend(content.pop("ranks"))
             return content, len(states)
 
-        content, ranks = from_first(read)
+        content, ranks = from_rank_zero(read)
         changed = self._keys_that_forbid_to_go_on(content)
-        own = session.scatter(states) if resume and ranks == here().size and not changed else None
+        own = collectives.scatter(states) if resume and ranks == here().size and not changed else None
         try:
             self._load_networks(content)
             if own is not None:
@@ -278,7 +279,7 @@ class ParkourRunner(OnPolicyRunner):
         if self.is_distributed:
             self.alg.broadcast_parameters()
             if self.dagger is not None:
-                session.copy_from_first(self.dagger.student)
+                collectives.broadcast_module(self.dagger.student)
 
     def _begin(self, random_ages: bool) -> None:
         """Start both lanes, in the same state."""
@@ -295,7 +296,7 @@ class ParkourRunner(OnPolicyRunner):
         start = time.perf_counter()
         with torch.no_grad():
             self._collect()
-        session.meet()  # what runs for the first time is compiled, which takes one rank longer than another
+        collectives.barrier()  # what runs for the first time is compiled, which takes one rank longer than another
         collected = time.perf_counter()
         losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
         losses |= {
@@ -341,13 +342,13 @@ class ParkourRunner(OnPolicyRunner):
         assert self.dagger is not None and self.student_lane is not None
         if self.dagger.rounds == 0:
             self.dagger.student.init_from_teacher(self.teacher, self.config.student.init_from_teacher)
-            session.copy_from_first(self.dagger.student)  # some of its weights are random
+            collectives.broadcast_module(self.dagger.student)  # some of its weights are random
         teacher_lane = self.env.snapshot()  # type: ignore[attr-defined]
         self.env.restore(self.student_lane)  # type: ignore[attr-defined]
         self.dagger.collect(self.env, self.statistics["student"])
         self.student_lane = self.env.snapshot()  # type: ignore[attr-defined]
         self.env.restore(teacher_lane)  # type: ignore[attr-defined]
-        session.meet()
+        collectives.barrier()
         return self.dagger.update()
 
     def _row(self, losses: dict[str, float], signal_name: str) -> _Row:

@@ -1,17 +1,11 @@
-"""The processes of one training: torchrun starts one per GPU, each of them a rank; without torchrun there is one."""
+"""Which of how many processes this is: torchrun starts one per GPU, each a rank; without torchrun there is one."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,33 +65,11 @@ _here = Ranks()
 
 
 def here() -> Ranks:
-    """Return this process's place among the ranks; the only one, outside of :func:`joined`."""
+    """Return this process's place among the ranks; the only one, outside of :func:`launch.joined`."""
     return _here
 
 
-@contextmanager
-def joined() -> Iterator[None]:
-    """Be one of the processes that torchrun started, until the context ends; without torchrun, do nothing.
-
-    An exception that leaves the context in one process ends all of them: see ``learning/distributed.py``.
-    """
+def be(ranks: Ranks) -> None:
+    """Let this process be the one that ``ranks`` says."""
     global _here
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield
-        return
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    _here = Ranks(*(int(os.environ[name]) for name in names))
-
-    from legged_gym_ext.processes.session import Session  # imports torch
-
-    with Session():
-        yield
-
-
-def from_first(function: Callable[[], T]) -> T:
-    """Return what ``function`` returns on rank 0, where alone it is called."""
-    if _here.size == 1:
-        return function()
-    from legged_gym_ext.processes.session import broadcast
-
-    return broadcast(function() if _here.rank == 0 else None)
+    _here = ranks

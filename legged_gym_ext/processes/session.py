@@ -1,7 +1,4 @@
-"""What ranks do together: averages, gathering, and ending together when one of them fails.
-
-Each function does the obvious thing where there is one rank only. All ranks must call them in the same order.
-"""
+"""Being one of several ranks: joining them, and ending together when one of them fails."""
 
 from __future__ import annotations
 
@@ -12,20 +9,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from rsl_rl.utils import reduce_gradients_in_buckets
-from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from legged_gym_ext.config.cli import exit_code_and_line
 from legged_gym_ext.device.cpu import available_cores
-from legged_gym_ext.errors import UserError
+from legged_gym_ext.errors import UserError, exit_code_and_line
+from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.ranks import here
 
 SKEW = timedelta(seconds=60)
@@ -43,9 +38,6 @@ _ERROR_WITHIN = 0.5
 """Seconds from another rank's end to the error that a collective raises where it does; else the ring interrupts."""
 _END_WITHIN = 45.0
 """Seconds from another rank's end to this one's, whatever it is stuck in."""
-_BUCKET_MB = 25.0
-
-T = TypeVar("T")
 
 
 class RankLost(Exception):
@@ -81,7 +73,8 @@ class Session:
             torch.cuda.set_device(ranks.local_rank)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=self._store, rank=ranks.rank, world_size=ranks.size, timeout=SKEW)
-        self.patient, self._ring = _gloo_group(PATIENCE), _gloo_group(_ALWAYS)
+        collectives.use_patient_group(_gloo_group(PATIENCE))
+        self._ring = _gloo_group(_ALWAYS)
         self._next, self._previous = (ranks.rank + 1) % ranks.size, (ranks.rank - 1) % ranks.size
         self._ring_store = self._store.clone()  # one connection serves one thread at a time
         signal.signal(signal.SIGUSR1, self._interrupt)
@@ -101,7 +94,7 @@ class Session:
         if error is not None:
             self._fail(error)
         try:
-            meet()
+            collectives.barrier()
             dist.send(torch.zeros(1), self._previous, group=self._ring)
             self._watch.join()
         except Exception as late:
@@ -182,85 +175,7 @@ def _gloo_group(timeout: timedelta) -> dist.ProcessGroup:
     return group
 
 
-def _patient() -> dist.ProcessGroup:
-    assert _session is not None
-    return _session.patient
-
-
 def on_failure(rescue: Callable[[], str]) -> None:
     """Have rank 0 call ``rescue`` when a rank fails; it returns what to tell of it, and must not raise."""
     if _session is not None:
         _session.rescue = rescue
-
-
-def meet() -> None:
-    """Wait until all ranks are here."""
-    if here().size > 1:
-        dist.barrier(_patient())
-
-
-def broadcast(value: Any) -> Any:
-    """Return rank 0's ``value``."""
-    result = [value]
-    dist.broadcast_object_list(result, 0, _patient())
-    return result[0]
-
-
-def exchange(value: T) -> list[T]:
-    """Return every rank's ``value``, in the order of the ranks."""
-    values = [value] * here().size
-    if here().size > 1:
-        dist.all_gather_object(values, value, _patient())
-    return values
-
-
-def gather(value: T) -> list[T]:
-    """Return every rank's ``value`` on rank 0, on the others an empty list."""
-    if here().size == 1:
-        return [value]
-    values: list[Any] = [None] * here().size if here().rank == 0 else []
-    dist.gather_object(value, values or None, 0, _patient())
-    return values
-
-
-def scatter(values: list[T]) -> T:
-    """Return the value that rank 0 has for this rank; on the others ``values`` does not matter."""
-    if here().size == 1:
-        return values[0]
-    result: list[Any] = [None]
-    dist.scatter_object_list(result, values if here().rank == 0 else None, 0, _patient())
-    return result[0]
-
-
-def copy_from_first(module: nn.Module) -> None:
-    """Give the module the parameters and buffers that it has on rank 0."""
-    if here().size > 1:
-        for tensor in module.state_dict().values():
-            dist.broadcast(tensor, 0)
-
-
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their means over the ranks."""
-    if here().size > 1:
-        parameters = list(parameters)
-        for parameter in parameters:
-            if parameter.grad is not None:  # convolutions may have theirs in another order, which rsl_rl cannot pack
-                parameter.grad = parameter.grad.contiguous()
-        reduce_gradients_in_buckets(parameters, here().size, _BUCKET_MB)
-        for parameter in parameters:
-            if parameter.grad is not None:  # fused Adam reads both in the order in which they lie in memory
-                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
-
-
-def mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (unbiased) of all ranks' ``values``, which have the same shape."""
-    count = values.numel() * here().size
-    mean = _sum(values.double().sum()) / count
-    variance = _sum((values - mean).square().sum()) / (count - 1)
-    return mean.to(values.dtype), variance.sqrt().to(values.dtype)
-
-
-def _sum(value: Tensor) -> Tensor:
-    if here().size > 1:
-        dist.all_reduce(value)
-    return value

@@ -13,7 +13,8 @@ from legged_gym_ext.config.cli import LAST_RUN
 from legged_gym_ext.config.files import load_saved_config, save_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.processes.ranks import from_first, here
+from legged_gym_ext.processes.launch import from_rank_zero
+from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.tasks import find_yaml
 
 CONFIG_FILE = "config.yaml"
@@ -59,12 +60,12 @@ def new_run_folder(config: Config) -> Iterator[Path]:
 
     Only what was made is taken away: if there is more in the folder by then, it stays.
     """
-    from legged_gym_ext.processes.session import meet  # imports torch
+    from legged_gym_ext.processes.collectives import barrier  # imports torch
 
-    folder = from_first(lambda: create_run_folder(config))
+    folder = from_rank_zero(lambda: create_run_folder(config))
     try:
         yield folder
-        meet()  # raises where another rank failed
+        barrier()  # raises where another rank failed
     except BaseException:
         with contextlib.suppress(OSError):  # what failed first is what is told
             if here().rank == 0 and {path.name for path in folder.iterdir()} == {CONFIG_FILE}:

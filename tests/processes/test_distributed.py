@@ -23,7 +23,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, summarize
 from legged_gym_ext.paths import ROOT
-from legged_gym_ext.processes import ranks, session
+from legged_gym_ext.processes import collectives, ranks
 from legged_gym_ext.processes.ranks import Ranks
 from legged_gym_ext.runs.checkpoint import FORMAT, checkpoint_numbers, load_checkpoint
 from legged_gym_ext.runs.settle import default_num_envs, resolve_runtime
@@ -57,15 +57,15 @@ def finish(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, st
 
 def test_averaged_gradients_lie_in_memory_as_their_parameters_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fused optimizer walks through both side by side: it does what one that looks every element up does."""
-    monkeypatch.setattr(session, "here", lambda: Ranks(0, 2, 0))
-    monkeypatch.setattr(session, "reduce_gradients_in_buckets", lambda *arguments: None)
+    monkeypatch.setattr(collectives, "here", lambda: Ranks(0, 2, 0))
+    monkeypatch.setattr(collectives, "reduce_gradients_in_buckets", lambda *arguments: None)
     networks = [torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())
     images = torch.randn(5, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     for network, fused in zip(networks, (True, False), strict=True):
         network(images).square().sum().backward()
         if fused:
-            session.average_gradients(network.parameters())
+            collectives.average_gradients(network.parameters())
         torch.optim.Adam(network.parameters(), lr=0.1, fused=fused).step()
     for first, second in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         torch.testing.assert_close(first, second)

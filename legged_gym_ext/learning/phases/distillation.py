@@ -21,7 +21,7 @@ from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.actor import DEPTH, NEW_FRAME, ParkourActor
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import ScandotsTeacher
-from legged_gym_ext.processes.session import average_gradients
+from legged_gym_ext.processes.collectives import average_gradients
 
 LOSSES = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
 

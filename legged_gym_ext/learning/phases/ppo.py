@@ -6,7 +6,7 @@ from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from legged_gym_ext.processes.session import mean_and_std
+from legged_gym_ext.processes.collectives import mean_and_std
 
 
 class ParkourPPO(PPO):
