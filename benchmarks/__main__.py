@@ -54,7 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     sizes = f"default: {SIZES['cuda']} on a GPU, {SIZES['cpu']} on a CPU"
     parser.add_argument("--num_envs", metavar="N,N,...", help=f"numbers of environments, one after another; {sizes}")
     parser.add_argument(
-        *("--only",),
+        "--only",
         metavar="NAME",
         nargs="+",
         default=list(registry.DEFAULT),

@@ -27,9 +27,18 @@ GAP = 10.0
 
 _CORNERS = [[x, y, z] for z in (-1, 1) for y in (-1, 1) for x in (-1, 1)]
 _TRIANGLES = [  # of a box with these corners, seen from outside counter-clockwise
-    *([0, 2, 1], [1, 2, 3], [4, 5, 6], [5, 7, 6]),
-    *([0, 1, 4], [1, 5, 4], [2, 6, 3], [3, 6, 7]),
-    *([0, 4, 2], [2, 4, 6], [1, 3, 5], [3, 7, 5]),
+    [0, 2, 1],
+    [1, 2, 3],
+    [4, 5, 6],
+    [5, 7, 6],
+    [0, 1, 4],
+    [1, 5, 4],
+    [2, 6, 3],
+    [3, 6, 7],
+    [0, 4, 2],
+    [2, 4, 6],
+    [1, 3, 5],
+    [3, 7, 5],
 ]
 
 
@@ -66,7 +75,8 @@ class MeshDepth:
             _cast,
             dim=out.shape,
             inputs=[
-                *(self._mesh_ids, self._offsets),
+                self._mesh_ids,
+                self._offsets,
                 wp.from_torch(position, dtype=wp.vec3),
                 wp.from_torch(rotation, dtype=wp.mat33),
                 wp.from_torch(self.rays, dtype=wp.vec3),

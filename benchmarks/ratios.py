@@ -56,29 +56,45 @@ _BOXES = ("depth images", "depth images, 1 core(s)")
 _BARE = ("bare physics with camera",)
 COMPARISONS = (
     Comparison(
-        *("environment without camera", ("environment without camera",), "steps/s"),
-        *("bare physics", ("bare physics without camera",)),
+        "environment without camera",
+        ("environment without camera",),
+        "steps/s",
+        "bare physics",
+        ("bare physics without camera",),
         cpu_target=Target(0.85, of_ratio=True),
     ),
     Comparison(
-        *("environment with camera", ("environment with camera",), "steps/s", "bare physics", _BARE),
+        "environment with camera",
+        ("environment with camera",),
+        "steps/s",
+        "bare physics",
+        _BARE,
         Target(0.6, of_ratio=True),
     ),
     Comparison("training loop", ("training loop",), "steps/s", "bare physics", _BARE, Target(300e3, of_ratio=False)),
     Comparison("training loop", ("training loop",), "steps/s", "environment with camera", ("environment with camera",)),
     Comparison(
-        *("depth images", _BOXES, "M rays/s"),
+        "depth images",
+        _BOXES,
+        "M rays/s",
         target=Target(10e9, of_ratio=False),
         cpu_target=Target(60e6, of_ratio=False),
     ),
     Comparison(
-        *("depth images", _BOXES, "M rays/s", "Warp mesh BVH"),
+        "depth images",
+        _BOXES,
+        "M rays/s",
+        "Warp mesh BVH",
         ("mesh BVH, a mesh per tile", "mesh BVH, one terrain"),
         Target(10.0, of_ratio=True),
     ),
     Comparison("depth images", _BOXES, "M rays/s", "MuJoCo Warp renderer", ("MuJoCo Warp renderer",)),
     Comparison(
-        *("depth images", _BOXES, "M rays/s", "mj_multiRay", ("mj_multiRay",)),
+        "depth images",
+        _BOXES,
+        "M rays/s",
+        "mj_multiRay",
+        ("mj_multiRay",),
         cpu_target=Target(10.0, of_ratio=True),
     ),
     Comparison("memory of training", ("memory",), "GB", target=Target(20e9, of_ratio=False, at_least=False)),
@@ -130,8 +146,13 @@ class Row:
         ratio = "" if self.ratio is None else _ratio(self.ratio)
         target = self.target.text(one.unit) if self.target else ""
         return [
-            *(f"{self.num_envs}", one.what, f"{_number(self.figure / scale)} {one.unit}"),
-            *(peer, ratio, target, self.verdict),
+            f"{self.num_envs}",
+            one.what,
+            f"{_number(self.figure / scale)} {one.unit}",
+            peer,
+            ratio,
+            target,
+            self.verdict,
         ]
 
 

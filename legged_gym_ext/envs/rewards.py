@@ -159,10 +159,29 @@ def termination(env: ParkourEnv) -> Tensor:
 TERMS: dict[str, Callable[[ParkourEnv], Tensor]] = {
     term.__name__: term
     for term in (
-        *(tracking_goal_vel, tracking_lin_vel, tracking_yaw, alive, orientation, ang_vel_xy, lin_vel_z),
-        *(torques, joint_vel, joint_acc, action_rate, joint_limits, hip_deviation),
-        *(feet_air_time, feet_swing, gait_contact, gait_swing_height, flight),
-        *(feet_slip, feet_stumble, feet_edge, collision, termination),
+        tracking_goal_vel,
+        tracking_lin_vel,
+        tracking_yaw,
+        alive,
+        orientation,
+        ang_vel_xy,
+        lin_vel_z,
+        torques,
+        joint_vel,
+        joint_acc,
+        action_rate,
+        joint_limits,
+        hip_deviation,
+        feet_air_time,
+        feet_swing,
+        gait_contact,
+        gait_swing_height,
+        flight,
+        feet_slip,
+        feet_stumble,
+        feet_edge,
+        collision,
+        termination,
     )
 }
 """The terms by the name under which ``rewards.weights`` weighs them."""
