@@ -318,7 +318,7 @@ class ParkourEnv(VecEnv):
         groups = {"proprio": observations.proprioception(self) + noise, **self._depth_groups()}
         for name in config.others:
             groups[name] = observations.OTHERS[name](self)
-        if self.config.env.scandots:
+        if self.config.height_scan.enabled:
             groups["scan"] = self.height_scan.scan(self.boxes, self.sim_state.root_pos, self.sim_state.root_quat)
         groups["privileged"] = observations.privileged(self)
         return self._pack(groups)
