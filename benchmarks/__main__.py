@@ -10,7 +10,7 @@ from benchmarks import registry
 from benchmarks.case import Case
 from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.config.files import load_config
-from legged_gym_ext.config.rules import CHOICES
+from legged_gym_ext.config.rules import allowed
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.runs.settle import resolve_runtime
 from legged_gym_ext.tasks import DEFAULT_TASK
@@ -48,9 +48,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Parse and check the command line; the result's ``runtime`` has engine and device, ``sizes`` the environments."""
     parser = Parser("python -m benchmarks", description="Ratios, each of two figures of the same run.")
     parser.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument(
-        "--sim", metavar=f"{{{','.join(CHOICES['sim.engine'])}}}", default="auto", help="physics engine"
-    )
+    engines = ",".join(allowed("sim.engine"))
+    parser.add_argument("--sim", metavar=f"{{{engines}}}", default="auto", help="physics engine")
     sizes = f"default: {SIZES['cuda']} on a GPU, {SIZES['cpu']} on a CPU"
     parser.add_argument("--num_envs", metavar="N,N,...", help=f"numbers of environments, one after another; {sizes}")
     parser.add_argument(

@@ -55,7 +55,7 @@ class Robot:
 
 
 def load_robot(config: RobotConfig) -> Robot:
-    """Read the URDF and check the configuration against it.
+    """Read the URDF and check a configuration, whose values are allowed (rules.py), against it.
 
     Raises:
         UserError: The file is missing or is no URDF, has another number of actuated joints than ten, or lacks a
@@ -70,8 +70,8 @@ def load_robot(config: RobotConfig) -> Robot:
             f"robot.urdf: {path.name} has {len(actuated)} actuated joints ({', '.join(actuated) or 'none'}); "
             f"{NUM_JOINTS} are needed: make the others fixed"
         )
-    if len(config.joints) != NUM_JOINTS or len(set(config.joints)) != NUM_JOINTS:
-        raise UserError(f"robot.joints: {NUM_JOINTS} different names are needed, not {len(set(config.joints))}")
+    if len(config.joints) != NUM_JOINTS:
+        raise UserError(f"robot.joints: {NUM_JOINTS} names are needed, not {len(config.joints)}")
     if len(config.feet) != NUM_FEET:
         raise UserError(f"robot.feet: {NUM_FEET} names are needed, not {len(config.feet)}")
     for joint in config.joints:

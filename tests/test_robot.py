@@ -139,7 +139,7 @@ def test_a_urdf_that_does_not_fit_is_one_clear_line(tmp_path: Path, change, mess
     ("field", "value", "message"),
     [
         ("urdf", "no/such.urdf", "no such file"),
-        ("joints", ["left_knee_joint"] * 10, "10 different names"),
+        ("joints", ["left_knee_joint"], "10 names"),
         ("feet", ["left_ankle_link"], "2 names"),
         ("no_contact_bodies", ["pelvi"], "did you mean 'pelvis'"),
         ("default_pose", {"hip_yaw": 0.0}, "no key is part of the joint name 'left_hip_roll_joint'"),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from legged_gym_ext.config.rules import CHOICES
+from legged_gym_ext.config.rules import allowed
 from legged_gym_ext.errors import UserError, exit_code_and_line
 
 LAST_RUN = "-1"  # legged_gym's way to say it
@@ -52,8 +52,8 @@ def make_parser(description: str) -> Parser:
         epilog="Any key of the configuration (see configs/ and legged_gym_ext/config.py) may be given as "
         "section.key=value, for example distill.interval=5 or 'terrain.gaps.width=[0.1,0.5]'.",
     )
-    engines = ",".join(CHOICES["sim.engine"])
-    loggers = ",".join(CHOICES["runner.logger"])
+    engines = ",".join(allowed("sim.engine"))
+    loggers = ",".join(allowed("runner.logger"))
     parser.add_argument("--task", metavar="NAME", help="a YAML in configs/, by name, or the path of one")
     parser.add_argument("--num_envs", metavar="N", help="robots simulated at once; auto chooses by device")
     parser.add_argument("--max_iterations", metavar="N", help="PPO iterations of this call")

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from legged_gym_ext.config.rules import CHOICES
-from legged_gym_ext.errors import unknown
-
 
 def use_bfloat16(precision: str, device: torch.device | str) -> bool:
     """Resolve the configuration's ``runner.precision``; ``auto`` takes bfloat16 where the device has it in hardware."""
-    if precision not in CHOICES["runner.precision"]:
-        raise unknown("runner.precision", precision, CHOICES["runner.precision"])
     if precision != "auto":
         return precision == "bfloat16"
     if torch.device(device).type == "cuda":

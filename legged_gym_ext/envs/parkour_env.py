@@ -308,7 +308,7 @@ class ParkourEnv(VecEnv):
             )
         groups = {name: group(self) for name, group in self.term_groups.items()}
         groups[PROPRIO] += noise
-        if self.config.env.scandots:
+        if self.config.height_scan.enabled:
             groups[SCAN] = self.height_scan.scan(self.boxes, self.sim_state.root_pos, self.sim_state.root_quat)
         return self._pack({**groups, **self._depth_groups()})
 

@@ -43,7 +43,7 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     algorithm = {"class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO", **asdict(config.ppo)}
     del algorithm["symmetry"]  # rsl_rl's needs the environment: the runner adds it
     others = list(config.observations.others)
-    scan = [SCAN] if config.env.scandots else []
+    scan = [SCAN] if config.height_scan.enabled else []
     return {
         "num_steps_per_env": config.runner.num_steps_per_env,
         "save_interval": config.runner.save_interval,

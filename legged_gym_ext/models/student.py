@@ -12,8 +12,6 @@ from rsl_rl.utils import unpad_trajectories
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from legged_gym_ext.config.rules import CHOICES
-from legged_gym_ext.errors import unknown
 from legged_gym_ext.models.actor import NEW_FRAME, FlatInput, ParkourActor
 from legged_gym_ext.models.encoders.spec import DepthEncoder
 from legged_gym_ext.models.teacher import plain_mlp
@@ -132,8 +130,6 @@ def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how:
     Returns:
         The MLP, ``cat[proprio, latent, others]`` to actions.
     """
-    if how not in CHOICES["student.init_from_teacher"]:
-        raise unknown("student.init_from_teacher", how, CHOICES["student.init_from_teacher"])
     actor = plain_mlp(teacher)
     old = actor[0]
     assert isinstance(old, nn.Linear)

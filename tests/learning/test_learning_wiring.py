@@ -193,7 +193,7 @@ def unusual_config(kind: str) -> Config:
 @pytest.mark.parametrize("scan", [True, False])
 def test_the_networks_are_what_the_configuration_says(kind: str, scan: bool) -> None:
     config = unusual_config(kind)
-    config.env.scandots = scan
+    config.height_scan.enabled = scan
     runner = ParkourRunner(DummyEnv(config), config, None, "cpu")
     teacher, critic, dagger = runner.teacher, runner.alg.critic, runner.dagger
     assert dagger is not None and dagger.teacher is teacher

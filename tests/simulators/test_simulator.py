@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from legged_gym_ext.config.schema import RobotConfig, SimConfig
-from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import resolve
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.rotations import quat_multiply, quat_rotate
@@ -336,8 +335,3 @@ def test_the_number_of_threads_does_not_matter(robot: Robot) -> None:
             simulator.step(pose + 0.02 * step)
         results.append(simulator.state.root_pos.clone())
     assert torch.equal(results[0], results[1])
-
-
-def test_unknown_engine_is_one_clear_line(robot: Robot) -> None:
-    with pytest.raises(UserError, match=r"unknown sim.engine 'mujocoo' \(did you mean 'mujoco'\?\)"):
-        make_simulator(SimConfig(engine="mujocoo"), robot, 1, torch.device("cpu"))
