@@ -17,7 +17,7 @@ from legged_gym_ext.config.files import load_config, load_saved_config, save_con
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.tasks import get_factories, register, task_names
-from legged_gym_ext.terrain.course import only
+from legged_gym_ext.terrain.kinds import only
 
 ROUND_TRIP = {
     "sim.dt": st.floats(1e-5, 0.02),
