@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     from legged_gym_ext.rendering.video import Recorder, write_video
     from legged_gym_ext.rendering.viewer import Live, open_viewer
 
-    scene = RobotScene(env.robot, config.sim)
+    scene = RobotScene(env.robot)
     shown = outcomes.examples(kinds)
     recorder = Recorder(env, shown, args.video_length / len(shown)) if video else None
     viewer = open_viewer("none" if args.headless else args.viewer, scene)

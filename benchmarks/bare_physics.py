@@ -11,7 +11,7 @@ from torch import Tensor
 
 from legged_gym_ext.device import warp_runtime
 from legged_gym_ext.simulators.base import Simulator
-from legged_gym_ext.simulators.mujoco.engine import MujocoCpuSimulator
+from legged_gym_ext.simulators.mujoco.engine import MujocoSimulator
 from legged_gym_ext.simulators.mujoco_warp.engine import MujocoWarpSimulator
 
 
@@ -27,14 +27,14 @@ def bare_physics(simulator: Simulator) -> BarePhysics:
     """Return what steps the simulator's worlds and does nothing else."""
     if isinstance(simulator, MujocoWarpSimulator):
         return BareMujocoWarp(simulator)
-    assert isinstance(simulator, MujocoCpuSimulator)
+    assert isinstance(simulator, MujocoSimulator)
     return BareBatch(simulator)
 
 
 class BareBatch:
     """Nothing but ``mujoco.batch.Batch.step``."""
 
-    def __init__(self, simulator: MujocoCpuSimulator) -> None:
+    def __init__(self, simulator: MujocoSimulator) -> None:
         self._batch, self._decimation = simulator.batch, simulator.decimation
         self._ctrl = self._batch.bind("ctrl")
 

@@ -115,7 +115,7 @@ def overwrite(env: ParkourEnv, seed: int = 0) -> Truth:
     put(state.contact_time, contact * random.uniform(0.02, 1.5, (n, 2)))
     put(state.air_time, ~contact * random.uniform(0.02, 1.5, (n, 2)))
     put(env.derived.terminated, random.random(n) < 0.5)
-    for name, tensor in env.domain.tensors().items():
+    for name, tensor in env.simulator.parameters.tensors().items():
         put(
             tensor,
             random.uniform(-1.0, 1.0, tensor.shape) if "mass" in name else random.uniform(0.5, 1.5, tensor.shape),
@@ -143,7 +143,7 @@ def _truth(env: ParkourEnv, edge: ndarray, ground: ndarray, rise: ndarray) -> Tr
         lin_vel[i], ang_vel[i] = rotation.T @ sim["root_lin_vel"][i], rotation.T @ sim["root_ang_vel"][i]
         gravity[i] = rotation.T @ [0.0, 0.0, -1.0]
         next_waypoint = min(int(state["waypoint"][i]), config.terrain.waypoints - 1)
-        waypoint = _double(env.library.waypoints[env.state.tile[i], next_waypoint])
+        waypoint = _double(env.library.waypoints[env.simulator.tile[i], next_waypoint])
         offset = waypoint[:2] - sim["root_pos"][i, :2]
         direction[i] = offset / np.linalg.norm(offset)
         forward = rotation @ [1.0, 0.0, 0.0]

@@ -31,23 +31,27 @@ from legged_gym_ext.config.fields import (
     triple,
 )
 from legged_gym_ext.config.sections import add_section
+from legged_gym_ext.simulators import ENGINES, engine_names
 from legged_gym_ext.terrain.kinds import KINDS
 
 
 @dataclass
 class SimConfig:
-    """Physics engine."""
+    """Physics engine. Besides what is here, the options of each engine are a section of its name (simulators)."""
 
-    engine: str = choice("auto", ("auto", "mujoco", "mujoco_warp"))  # auto: mujoco_warp on CUDA, else mujoco
+    engine: str = choice("auto", engine_names)  # auto: mujoco_warp on CUDA, else mujoco
     device: str = device_name()
-    threads: int = not_negative(0)  # physics threads; 0 = every core that this process may use
     dt: float = number(0.005, at_least=1e-5)
     decimation: int = count(4)  # physics steps per control step
-    iterations: int = count(10)  # of the constraint solver, at most; 7 were needed at most, 2 on average
-    ls_iterations: int = count(10)  # of its line search, at most
-    # The next two are what there is room for (mujoco_warp); 0 = by the model.
-    nconmax: int = not_negative(0)  # contacts, per environment on average
-    njmax: int = not_negative(0)  # constraint rows in each environment
+
+    @property
+    def options(self) -> Any:
+        """The options of the chosen engine, its own section."""
+        return getattr(self, self.engine)
+
+
+for _name, _engine in ENGINES.items():
+    add_section(SimConfig, _name, _engine.options)
 
 
 @dataclass

@@ -95,10 +95,10 @@ PRIVILEGED_TERMS = (
     Term("contact_time", NUM_FEET, lambda env: env.state.contact_time.clamp(max=1), swap_feet),
     Term("air_time", NUM_FEET, lambda env: env.state.air_time.clamp(max=1), swap_feet),
     GAIT_PHASE,
-    Term("friction", 1, lambda env: env.domain.friction[:, None], SCALAR),
-    Term("added_mass", 1, lambda env: env.domain.added_mass[:, None], SCALAR),
-    Term("mass_offset", 3, lambda env: env.domain.mass_offset, POLAR, 10.0),
-    Term("motor_strength", NUM_JOINTS, lambda env: env.domain.motor_strength, joint_factors),
+    Term("friction", 1, lambda env: env.simulator.parameters.friction[:, None], SCALAR),
+    Term("added_mass", 1, lambda env: env.simulator.parameters.added_mass[:, None], SCALAR),
+    Term("mass_offset", 3, lambda env: env.simulator.parameters.mass_offset, POLAR, 10.0),
+    Term("motor_strength", NUM_JOINTS, lambda env: env.simulator.parameters.motor_strength, joint_factors),
     Term("action_latency", 1, lambda env: env.state.action_latency[:, None].float(), SCALAR),
 )
 

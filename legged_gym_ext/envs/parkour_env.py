@@ -13,7 +13,6 @@ from torch import Tensor
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device.cpu import one_thread
 from legged_gym_ext.device.cuda_graph import GraphedCall
-from legged_gym_ext.device.masked import assign
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
 from legged_gym_ext.envs.commands import count_waypoints
 from legged_gym_ext.envs.derived import Derived, Deriver
@@ -55,9 +54,9 @@ class ParkourEnv(VecEnv):
         self.term_groups = observations.term_groups(config.observations.others, device)
 
         self.robot = load_robot(config.robot)
-        self.simulator = make_simulator(config.sim, self.robot, num_envs, device)
-        self.sim_state = self.simulator.state
         self.library = build_library(config.terrain, device)
+        self.simulator = make_simulator(config.sim, self.robot, self.library, num_envs, device)
+        self.sim_state = self.simulator.state
         self.camera = DepthCamera(config.camera, num_envs, device)
         self.legs = Legs(self.robot, device) if config.camera.see_robot else None
         self.height_scan = HeightScan(config.height_scan, self.robot.base_height, device)
@@ -86,14 +85,12 @@ class ParkourEnv(VecEnv):
         self._episode_draw = randomization.UniformColumns(episode, device)
         self._step_draw = randomization.UniformColumns(step, device)
 
-        # The physical parameters, and what belongs to the environments' tiles. Written in place, like the state.
-        self._domain = randomization.nominal_columns(num_envs, device)
-        self._nominal_domain = self._domain[0].clone()
-        self.domain = DomainParameters.of(self._domain)
-        tile = torch.zeros(num_envs, dtype=torch.int64, device=device)
-        self.boxes = self.library.boxes[tile]
-        self.waypoints = self.library.waypoints[tile]
-        self.floor = self._tile_floor[tile]
+        self._nominal_domain = randomization.nominal_columns(device)
+
+        # What belongs to the tiles on which the robots are. Follows from them; written in place, like the state.
+        self.boxes = self.library.boxes[self.simulator.tile]
+        self.waypoints = self.library.waypoints[self.simulator.tile]
+        self.floor = self._tile_floor[self.simulator.tile]
         history = max(config.randomization.action_latency) + 2
         self.state = EnvState.zeros(num_envs, history, self.camera.initial_state(), device)
         self.derived: Derived
@@ -165,6 +162,10 @@ class ParkourEnv(VecEnv):
         self._observations = self._observe(every, noise)
         return self._observations
 
+    def close(self) -> None:
+        """End the simulator; nothing may be called afterwards."""
+        self.simulator.close()
+
     # ------------------------------------------------------------------ lanes and checkpoints
 
     def snapshot(self) -> dict[str, Any]:
@@ -174,7 +175,6 @@ class ParkourEnv(VecEnv):
         return {
             "environment": copy_tensors(self.state),
             "simulator": self.simulator.snapshot(),
-            "domain": self._domain.clone(),
             "observations": kept,
             "generator": self.generator.get_state(),
         }
@@ -183,7 +183,6 @@ class ParkourEnv(VecEnv):
         """Return to a snapshot: the same actions then give the same future, bit for bit on the CPU."""
         put_tensors(self.state, snapshot["environment"])
         self.simulator.restore(snapshot["simulator"])
-        self._domain.copy_(snapshot["domain"])
         self.generator.set_state(snapshot["generator"])
         self._look_up_tiles()
         self._derive()
@@ -259,15 +258,13 @@ class ParkourEnv(VecEnv):
         state.reset(
             mask,
             terrain_level=level,
-            tile=self.library.tile_index(state.terrain_kind, level, variant),
             forward_speed=draw["forward_speed"][:, 0],
             action_latency=late * (share > 0),
         )
+        self.simulator.set_tiles(mask, self.library.tile_index(state.terrain_kind, level, variant))
         self._look_up_tiles()
-        self.simulator.set_tiles(mask, self.boxes)
-
-        assign(mask, self._domain, torch.lerp(self._nominal_domain, draw["domain"], share[:, None]))
-        self.simulator.randomize(mask, self.domain)
+        domain = torch.lerp(self._nominal_domain, draw["domain"], share[:, None])
+        self.simulator.randomize(mask, DomainParameters.of(domain))
 
         still, joints_still = self._zero_pose[:, :3], self._zero_pose[:, 3:]
         turned = quat_from_yaw(draw["yaw"][:, 0])
@@ -330,7 +327,7 @@ class ParkourEnv(VecEnv):
 
     def _look_up_tiles(self) -> None:
         """Copy what the environments' tiles consist of, in place."""
-        tile = self.state.tile
+        tile = self.simulator.tile
         torch.index_select(self.library.boxes, 0, tile, out=self.boxes)
         torch.index_select(self.library.waypoints, 0, tile, out=self.waypoints)
         torch.index_select(self._tile_floor, 0, tile, out=self.floor)

@@ -68,10 +68,9 @@ def step_ranges(config: Config, noise: Sequence[float]) -> dict[str, list[list[f
     return {"noise": [_around(0.0, amplitude) for amplitude in noise], "push": [shove, shove, [0.0, 0.0]]}
 
 
-def nominal_columns(num_envs: int, device: torch.device) -> Tensor:
-    """Return the columns of ``DomainParameters.of`` that change nothing, (num_envs, columns)."""
-    parameters = DomainParameters.nominal(num_envs, device).tensors().values()
-    return torch.cat([tensor.view(num_envs, -1) for tensor in parameters], dim=1)
+def nominal_columns(device: torch.device) -> Tensor:
+    """Return the columns of ``DomainParameters.of`` that change nothing, (columns,)."""
+    return torch.cat([tensor.flatten() for tensor in DomainParameters.nominal(1, device).tensors().values()])
 
 
 def strength(config: RandomizationConfig, level: Tensor) -> Tensor:

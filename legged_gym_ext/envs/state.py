@@ -55,8 +55,6 @@ class EnvState:
     """Obstacle kind of the environment, (num_envs,), int64."""
     terrain_level: Tensor = _declare(dtype=torch.int64, on_reset=OnReset.GIVEN)
     """Curriculum level, (num_envs,), int64."""
-    tile: Tensor = _declare(dtype=torch.int64, on_reset=OnReset.GIVEN)
-    """Tile of the library on which the robot is, (num_envs,), int64."""
     waypoint: Tensor = _declare(dtype=torch.int64)
     """Index of the next waypoint; the number of waypoints once all are reached, (num_envs,), int64."""
     progress: Tensor = _declare()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 
 
@@ -31,24 +30,6 @@ class Ranks:
                 f"many: {fitting} would do"
             )
         return num_envs // self.size
-
-    def config(self, config: Config, cores: int) -> Config:
-        """Return the configuration of this rank's environment.
-
-        It draws its tiles and all else that is random from seeds of its own, and has its part of the machine's cores.
-
-        Args:
-            config: The run's configuration.
-            cores: Of this machine, for all of its ranks.
-        """
-        if self.size == 1:
-            return config
-        return replace(
-            config,
-            seed=self.seed(config.seed),
-            terrain=replace(config.terrain, seed=self.seed(config.terrain.seed)),
-            sim=replace(config.sim, threads=config.sim.threads or self.threads(cores)),
-        )
 
     def seed(self, seed: int) -> int:
         """Return this rank's seed. Those of the others are not ``seed`` + 1, ..., which another run may have."""

@@ -9,10 +9,10 @@ import mujoco
 import numpy as np
 import torch
 
-from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_rotate_inverse
 from legged_gym_ext.simulators.mujoco.model import make_spec
+from legged_gym_ext.simulators.mujoco.options import SolverOptions
 from legged_gym_ext.terrain.boxes import CENTER, HALF, MAX_BOXES, QUAT
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def look_at(env: ParkourEnv, index: int) -> Moment:
         root_quat=copy(sim.root_quat),
         joint_pos=copy(sim.joint_pos),
         boxes=copy(env.boxes),
-        waypoints=env.library.waypoints[state.tile[index]].cpu().numpy(),
+        waypoints=env.library.waypoints[env.simulator.tile[index]].cpu().numpy(),
         waypoint=int(state.waypoint[index]),
         depth=copy(state.camera.image).reshape(rows, columns) if env.config.camera.enabled else None,
         kind=env.library.kinds[int(state.terrain_kind[index])],
@@ -116,8 +116,8 @@ class RobotScene:
     unlike a model's geoms, may have another size in every frame.
     """
 
-    def __init__(self, robot: Robot, config: SimConfig) -> None:
-        spec = make_spec(robot, config)
+    def __init__(self, robot: Robot) -> None:
+        spec = make_spec(robot, dt=0.01, solver=SolverOptions())  # nothing is simulated
         for index in range(MAX_BOXES):
             spec.delete(spec.geom(f"box{index}"))
         _paint(spec, robot)

@@ -1,15 +1,16 @@
-"""What a configuration's ``auto`` means on this machine, and the seeds."""
+"""What every ``auto`` of a configuration means on this machine, decided once; and the seeds."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.simulators import ENGINES
 
 if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no torch
     import torch
@@ -19,45 +20,68 @@ MAX_CPU_ENVS = 2048
 GPU_ENVS = 4096
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """Engine, devices and number of environments, with every ``auto`` settled."""
+def settle(config: Config) -> Config:
+    """Return the configuration without any ``auto``: engine, devices, number of environments (of all ranks), precision.
 
-    engine: str
-    sim_device: torch.device
-    rl_device: torch.device
-    num_envs: int
-
-
-def resolve_runtime(config: Config) -> Runtime:
-    """Settle the configuration's ``auto`` values for this machine.
+    Whoever builds something from a configuration is given a settled one. What is kept in a run's folder is not, so that
+    the run can go on on another machine.
 
     Raises:
         UserError: a device that this machine lacks, or that the engine cannot use.
     """
+    from legged_gym_ext.device.precision import has_bfloat16  # imports torch
+
     sim_device = _device("sim.device", _default_device(config) if config.sim.device == "auto" else config.sim.device)
-    engine = resolve_engine(config.sim.engine, sim_device)
-    if engine == "mujoco" and sim_device.type != "cpu":
+    engine = default_engine(sim_device.type) if config.sim.engine == "auto" else config.sim.engine
+    if sim_device.type not in ENGINES[engine].devices:
+        others = [name for name, other in ENGINES.items() if sim_device.type in other.devices]
+        hint = f"; --sim={others[0]} runs there" if others else ""
         raise UserError(
-            f"sim.device: the mujoco engine runs on cpu, got '{config.sim.device}'; --sim=mujoco_warp runs there"
+            f"sim.device: the {engine} engine runs on {' and '.join(ENGINES[engine].devices)}, "
+            f"got '{config.sim.device}'{hint}"
         )
     rl_device = sim_device if config.runner.device == "auto" else _device("runner.device", config.runner.device)
-    num_envs = config.env.num_envs
+    num_envs, precision = config.env.num_envs, config.runner.precision
     if num_envs == "auto":
-        num_envs = default_num_envs(sim_device) * here().size
-    return Runtime(engine, sim_device, rl_device, num_envs)
+        num_envs = default_num_envs(sim_device.type) * here().size
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(rl_device) else "float32"
+    return replace(
+        config,
+        sim=replace(config.sim, engine=engine, device=str(sim_device)),
+        env=replace(config.env, num_envs=num_envs),
+        runner=replace(config.runner, device=str(rl_device), precision=precision),
+    )
 
 
-def resolve_engine(engine: str, device: torch.device) -> str:
-    """Return the engine that ``sim.engine`` means on ``device``."""
-    if engine == "auto":
-        return "mujoco_warp" if device.type == "cuda" else "mujoco"
-    return engine
+def rank_config(config: Config) -> Config:
+    """Return this rank's own configuration of the environment, from a settled one.
+
+    It draws its tiles and all else that is random from seeds of its own. An engine with threads has this rank's part of
+    the machine's cores.
+    """
+    ranks = here()
+    if ranks.size == 1:
+        return config
+    options = config.sim.options
+    if getattr(options, "threads", None) == 0:
+        options = replace(options, threads=ranks.threads(available_cores()))
+    return replace(
+        config,
+        seed=ranks.seed(config.seed),
+        terrain=replace(config.terrain, seed=ranks.seed(config.terrain.seed)),
+        sim=replace(config.sim, **{config.sim.engine: options}),
+    )
 
 
-def default_num_envs(device: torch.device) -> int:
-    """Return how many environments ``num_envs: auto`` means on ``device``."""
-    if device.type == "cuda":
+def default_engine(device_type: str) -> str:
+    """Return what ``sim.engine: auto`` means on a type of device: the first engine that is made for it."""
+    return next(name for name, engine in ENGINES.items() if engine.devices[0] == device_type)
+
+
+def default_num_envs(device_type: str) -> int:
+    """Return how many environments ``num_envs: auto`` means for one rank on a type of device."""
+    if device_type == "cuda":
         return GPU_ENVS
     return min(CPU_ENVS_PER_CORE * available_cores(), MAX_CPU_ENVS)
 
@@ -79,7 +103,8 @@ def _default_device(config: Config) -> str:
     """Return what ``sim.device: auto`` means: the GPU, if there is one and the engine can use it."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() and config.sim.engine != "mujoco" else "cpu"
+    usable = config.sim.engine == "auto" or "cuda" in ENGINES[config.sim.engine].devices
+    return "cuda" if usable and torch.cuda.is_available() else "cpu"
 
 
 def _device(key: str, name: str) -> torch.device:

@@ -1,36 +1,77 @@
-"""Physics engines behind one interface (base.py)."""
+"""Physics engines behind one interface (base.py): each a folder, and a line in ``ENGINES``."""
 
 from __future__ import annotations
 
-import torch
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from legged_gym_ext.config.rules import allowed
-from legged_gym_ext.config.schema import SimConfig
+from legged_gym_ext.config.sections import add_section
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.robot import Robot
-from legged_gym_ext.runs.settle import resolve_engine
-from legged_gym_ext.simulators.base import Simulator
+from legged_gym_ext.simulators.mujoco.options import MujocoOptions
+from legged_gym_ext.simulators.mujoco_warp.options import MujocoWarpOptions
 
-ENGINES = tuple(engine for engine in allowed("sim.engine") if engine != "auto")
-"""Names of the engines that ``sim.engine`` can choose, besides auto."""
+if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no torch
+    import torch
+
+    from legged_gym_ext.config.schema import SimConfig
+    from legged_gym_ext.robot import Robot
+    from legged_gym_ext.simulators.base import Simulator
+    from legged_gym_ext.terrain.library import TerrainLibrary
 
 
-def make_simulator(config: SimConfig, robot: Robot, num_envs: int, device: torch.device) -> Simulator:
-    """Build the engine that the configuration chooses, on ``device``.
+@dataclass(frozen=True)
+class Engine:
+    """A physics engine, as far as it can be told without importing it."""
+
+    options: type
+    """Its own options, a dataclass: the section ``sim.<name>`` of the configuration."""
+    simulator: str
+    """``module:class`` of its :class:`~legged_gym_ext.simulators.base.Simulator`."""
+    devices: tuple[str, ...]
+    """Types of device that it runs on; ``auto`` takes the first engine whose first one is the device's."""
+
+
+ENGINES: dict[str, Engine] = {
+    "mujoco": Engine(MujocoOptions, "legged_gym_ext.simulators.mujoco.engine:MujocoSimulator", ("cpu",)),
+    "mujoco_warp": Engine(
+        MujocoWarpOptions, "legged_gym_ext.simulators.mujoco_warp.engine:MujocoWarpSimulator", ("cuda", "cpu")
+    ),
+}
+"""Every engine by the name that ``sim.engine`` chooses it by."""
+
+
+def engine_names() -> list[str]:
+    """Return what ``sim.engine`` may be."""
+    return ["auto", *ENGINES]
+
+
+def register(name: str, options: type, simulator: str, devices: tuple[str, ...]) -> None:
+    """Add an engine from outside of the package, before a configuration that uses it is read; see :class:`Engine`.
+
+    Raises:
+        ValueError: There is an engine, or an option of all engines, of that name.
+    """
+    from legged_gym_ext.config.schema import SimConfig  # which has a section for each of ENGINES
+
+    add_section(SimConfig, name, options)
+    ENGINES[name] = Engine(options, simulator, devices)
+
+
+def make_simulator(
+    config: SimConfig, robot: Robot, library: TerrainLibrary, num_envs: int, device: torch.device
+) -> Simulator:
+    """Build the engine of a settled configuration (runs/settle.py), on ``device``.
 
     Raises:
         UserError: The engine's packages are not installed, or the environments do not fit into the memory.
     """
-    engine = resolve_engine(config.engine, device)
-    if engine == "mujoco":
-        from legged_gym_ext.simulators.mujoco.engine import MujocoCpuSimulator
-
-        return MujocoCpuSimulator(robot, config, num_envs)
+    module, _, name = ENGINES[config.engine].simulator.partition(":")
     try:
-        from legged_gym_ext.simulators.mujoco_warp.engine import MujocoWarpSimulator
+        simulator = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"sim.engine: mujoco_warp needs the package '{error.name}', which is not installed; install "
-            "legged_gym_ext again (pip install -e .), or choose --sim=mujoco"
+            f"sim.engine: {config.engine} needs the package '{error.name}', which is not installed; install "
+            "legged_gym_ext again (pip install -e .), or choose another engine (--sim)"
         ) from None
-    return MujocoWarpSimulator(robot, config, num_envs, device)
+    return simulator(robot, library, config, num_envs, device)

@@ -86,7 +86,8 @@ class DomainParameters:
     """
 
     friction: Tensor
-    """Sliding friction of the ground under the robot, (num_envs,)."""
+    """Coefficient of sliding friction between sole and ground, (num_envs,): that of the pair, which an engine brings
+    about whatever its rule for combining the two."""
     added_mass: Tensor
     """Mass added to the base, (num_envs,), kg."""
     mass_offset: Tensor
@@ -124,11 +125,19 @@ DOMAIN_WIDTHS = {
 
 
 class Simulator(Protocol):
-    """Many robots of one kind, each on a tile of its own. ``mask`` (num_envs,) bool names the environments meant."""
+    """Many robots of one kind, each on a tile of its own. ``mask`` (num_envs,) bool names the environments meant.
+
+    An engine is made as ``Engine(robot, library, config, num_envs, device)``, with all tiles that there are. Robots
+    then are in the default pose at the origin of the library's first tile.
+    """
 
     num_envs: int
     device: torch.device
     state: SimulatorState
+    tile: Tensor
+    """Row of the library on which each robot is, (num_envs,), int64. Set by ``set_tiles``."""
+    parameters: DomainParameters
+    """The physical parameters as they are. Set by ``randomize``."""
 
     def step(self, joint_targets: Tensor) -> None:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
@@ -147,8 +156,11 @@ class Simulator(Protocol):
         """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
         ...
 
-    def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
-        """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
+    def set_tiles(self, mask: Tensor, tile: Tensor) -> None:
+        """Move the masked environments to the tiles in these rows of the library, (num_envs,) int64.
+
+        Robots keep their positions in the tile frame: a reset is to follow.
+        """
         ...
 
     def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
@@ -165,4 +177,8 @@ class Simulator(Protocol):
 
     def restore(self, snapshot: dict[str, Tensor]) -> None:
         """Return to a snapshot; the same calls then give the same values, bit for bit on the CPU."""
+        ...
+
+    def close(self) -> None:
+        """End the engine and give back what it holds outside of this process; nothing may be called afterwards."""
         ...

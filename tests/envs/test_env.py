@@ -14,7 +14,7 @@ from legged_gym_ext.envs import observations, parkour_env, rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.ranks import Ranks
-from legged_gym_ext.simulators.mujoco.engine import MujocoCpuSimulator
+from legged_gym_ext.simulators.mujoco.engine import MujocoSimulator
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def env() -> ParkourEnv:
 
 def single_world(env: ParkourEnv, index: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
     """One environment as a plain MuJoCo world."""
-    assert isinstance(env.simulator, MujocoCpuSimulator)
+    assert isinstance(env.simulator, MujocoSimulator)
     model = env.simulator.batch.get_model(index)
     data = env.simulator.batch.get_data(index)
     mujoco.mj_forward(model, data)
@@ -57,7 +57,7 @@ def test_proprioception_is_what_mujoco_says_of_the_same_world() -> None:
         to_base = data.body("pelvis").xmat.reshape(3, 3).T
         velocity = np.zeros(6)
         mujoco.mj_objectVelocity(env.simulator.model, data, mujoco.mjtObj.mjOBJ_XBODY, 1, velocity, 1)
-        waypoint = env.library.waypoints[env.state.tile[index], env.state.waypoint[index]].double().numpy()
+        waypoint = env.library.waypoints[env.simulator.tile[index], env.state.waypoint[index]].double().numpy()
         offset = waypoint - data.qpos[:3]
         forward = data.body("pelvis").xmat.reshape(3, 3)[:, 0]
         error = math.atan2(offset[1], offset[0]) - math.atan2(forward[1], forward[0])
@@ -271,7 +271,7 @@ def _ground(env: ParkourEnv, index: int, x: float, y: float) -> float:
 
 def test_waypoints_are_followed_to_a_success_that_is_no_failure() -> None:
     env = ParkourEnv(quiet(small_config()), N, CPU)
-    course = env.library.waypoints[env.state.tile[0]].tolist()
+    course = env.library.waypoints[env.simulator.tile[0]].tolist()
     results = walk_through(env, 0, [(x, y) for x, y, _ in course[:-1]])
     assert not any(done for done, _, _ in results)
     assert env.state.waypoint[0] == len(course) - 1
@@ -284,7 +284,7 @@ def test_waypoints_are_followed_to_a_success_that_is_no_failure() -> None:
 
 def test_the_command_turns_the_robot_toward_its_waypoint() -> None:
     env = ParkourEnv(quiet(small_config()), N, CPU)
-    x, y, _ = env.library.waypoints[env.state.tile[0], 0].tolist()
+    x, y, _ = env.library.waypoints[env.simulator.tile[0], 0].tolist()
     walk_through(env, 0, [(x - 0.8, y + 0.8)])  # the waypoint is ahead to the right
     assert env.derived.commands[0, 3] == pytest.approx(-math.pi / 4, abs=0.1)
     assert env.derived.commands[0, 2] < 0
@@ -393,7 +393,7 @@ def test_pushes_change_the_velocity_at_their_interval() -> None:
 def test_domain_randomization_draws_within_its_ranges_at_each_reset() -> None:
     config = small_config()
     env = ParkourEnv(config, 40, CPU)
-    first = {name: tensor.clone() for name, tensor in env.domain.tensors().items()}
+    first = {name: tensor.clone() for name, tensor in env.simulator.parameters.tensors().items()}
     random = config.randomization
     for name in ("friction", "added_mass", "motor_strength", "stiffness", "damping"):
         low, high = getattr(random, name)
@@ -403,7 +403,7 @@ def test_domain_randomization_draws_within_its_ranges_at_each_reset() -> None:
     for name, tensor in env.simulator.parameters.tensors().items():  # type: ignore[attr-defined]
         assert torch.equal(tensor, first[name]), name
     env.reset()
-    assert not torch.equal(env.domain.friction, first["friction"])
+    assert not torch.equal(env.simulator.parameters.friction, first["friction"])
     random.enabled = False
     calm = ParkourEnv(config, 4, CPU)
     assert (calm.domain.friction == 1).all() and (calm.domain.motor_strength == 1).all()
@@ -415,7 +415,10 @@ def test_domain_randomization_grows_with_the_terrain_level() -> None:
     config.curriculum.start_level = 2
     env = ParkourEnv(config, 300, CPU)
     low, high = config.randomization.motor_strength
-    spread = [(env.domain.motor_strength[env.state.terrain_level == level] - 1).abs().max() for level in range(3)]
+    spread = [
+        (env.simulator.parameters.motor_strength[env.state.terrain_level == level] - 1).abs().max()
+        for level in range(3)
+    ]
     assert spread[0] == 0
     assert spread[1] == pytest.approx((high - low) / 4, rel=0.1)
     assert spread[2] == pytest.approx((high - low) / 2, rel=0.1)

@@ -36,7 +36,9 @@ def privileged_blocks(env: ParkourEnv, truth: Truth) -> dict[str, ndarray]:
     sim, state = truth.sim, truth.state
     angle = 2 * math.pi * truth.gait_phase[:, :1]
     lowest = np.minimum(truth.ground[:, 0], truth.ground[:, 1:].min(axis=1))
-    domain = {name: tensor.double().numpy().reshape(N, -1) for name, tensor in env.domain.tensors().items()}
+    domain = {
+        name: tensor.double().numpy().reshape(N, -1) for name, tensor in env.simulator.parameters.tensors().items()
+    }
     return {
         "velocity": truth.lin_vel * 2.0,
         "height": np.clip(sim["root_pos"][:, 2] - lowest, 0.0, 2.0)[:, None],

@@ -146,7 +146,7 @@ def test_environments_stay_at_the_level_that_they_are_placed_at() -> None:
     for _ in range(60):  # longer than an episode
         env.step(torch.zeros(4, 10))
         tile = env.library.tile_index(kinds, levels, torch.zeros(4, dtype=torch.long))
-        assert torch.equal(env.state.tile, tile)
+        assert torch.equal(env.simulator.tile, tile)
         assert torch.equal(env.boxes, env.library.boxes[tile])
 
 
@@ -155,7 +155,7 @@ def test_nothing_random_is_left_but_the_start() -> None:
     env = ParkourEnv(config, 2, CPU)
     other = ParkourEnv(load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM, "seed=2"]), 2, CPU)
     for name, tensor in DomainParameters.nominal(2, CPU).tensors().items():
-        assert torch.equal(env.domain.tensors()[name], tensor)
+        assert torch.equal(env.simulator.parameters.tensors()[name], tensor)
     mount = env.camera.initial_state()
     torch.testing.assert_close(env.state.camera.mount_pos, mount.mount_pos)
     torch.testing.assert_close(env.state.camera.mount_quat, mount.mount_quat)
@@ -186,7 +186,7 @@ def env() -> ParkourEnv:
 
 
 def test_the_scenes_robot_stands_where_the_simulated_one_does(env: ParkourEnv) -> None:
-    scene = RobotScene(env.robot, env.config.sim)
+    scene = RobotScene(env.robot)
     for index in range(4):
         scene.pose(look_at(env, index))
         for foot, (link, sole) in enumerate(zip(env.robot.feet, env.robot.sole, strict=True)):
@@ -196,7 +196,7 @@ def test_the_scenes_robot_stands_where_the_simulated_one_does(env: ParkourEnv) -
 
 
 def test_the_scene_has_the_tiles_boxes_and_waypoints(env: ParkourEnv) -> None:
-    scene = RobotScene(env.robot, env.config.sim)
+    scene = RobotScene(env.robot)
     for index in range(4):
         moment = look_at(env, index)
         drawn = mujoco.MjvScene(scene.model, 200)
@@ -237,7 +237,7 @@ def test_without_a_display_there_is_no_viewer_and_only_who_asked_for_one_is_told
 ) -> None:
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
-    scene = RobotScene(env.robot, env.config.sim)
+    scene = RobotScene(env.robot)
     assert open_viewer("none", scene) is None
     assert open_viewer("auto", scene) is None
     assert capsys.readouterr().out == ""

@@ -14,39 +14,49 @@ from torch import Tensor
 from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.device import memory
 from legged_gym_ext.device.cpu import available_cores
+from legged_gym_ext.device.masked import assign
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators.base import DomainParameters, SimulatorState
 from legged_gym_ext.simulators.mujoco import kernels as kernels
 from legged_gym_ext.simulators.mujoco.model import BOX_FLOOR, MAX_SPEED, build_model
-from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
+from legged_gym_ext.simulators.mujoco.options import MujocoOptions
+from legged_gym_ext.terrain.boxes import CENTER, HALF, QUAT
+from legged_gym_ext.terrain.library import TerrainLibrary
 
 _BROKEN = np.array([int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}")) for field in ("QPOS", "QVEL", "QACC")])
 """Warnings after which MuJoCo has put a world back to its initial state."""
 _BOXES = ("geom_pos", "geom_quat", "geom_size", "geom_aabb", "geom_rbound")
 _PARAMETERS = (
-    *("geom_friction", "body_mass", "body_ipos"),
-    *("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+    "geom_friction",
+    "body_mass",
+    "body_ipos",
+    "actuator_gainprm",
+    "actuator_biasprm",
+    "actuator_forcerange",
 )
 _PER_WORLD = (*_BOXES, "geom_sameframe", *_PARAMETERS)
 """Fields of the model that each world has of its own: half of what it takes, by measurement."""
 
 
-class MujocoCpuSimulator:
+class MujocoSimulator:
     """The ``Simulator`` (see base.py) on ``mujoco.batch``: float64 inside, bit-identical at any number of threads."""
 
-    def __init__(self, robot: Robot, config: SimConfig, num_envs: int) -> None:
-        """Make ``num_envs`` worlds, each with no boxes and its robot in the default pose at the origin."""
+    def __init__(
+        self, robot: Robot, library: TerrainLibrary, config: SimConfig, num_envs: int, device: torch.device
+    ) -> None:
+        """Make ``num_envs`` worlds on the CPU, each with the library's first tile and its robot in the default pose."""
+        options: MujocoOptions = config.options
         self.robot = robot
         self.num_envs = num_envs
-        self.device = torch.device("cpu")
+        self.device = device
         self.decimation = config.decimation
-        self.model, self.layout = build_model(robot, config)
+        self.model, self.layout = build_model(robot, config.dt, options)
         # The boxes move from world to world; the midphase would go on with the bounding volumes of the model.
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
         memory.require(
             "physics", 2 * sum(getattr(self.model, name).nbytes for name in _PER_WORLD), num_envs, self.device
         )
-        self.batch = Batch(self.model, num_envs, config.threads or available_cores())
+        self.batch = Batch(self.model, num_envs, options.threads or available_cores())
 
         self._qpos, self._qvel, self._ctrl = (self.batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         self._force = self.batch.bind("actuator_force")
@@ -56,11 +66,12 @@ class MujocoCpuSimulator:
         # The state's tensors and the parameters are written in place for good: these arrays are the same memory.
         self.state = SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), self.device)
         self._state = _arrays(getattr(self.state, name) for name in kernels.STATE)
-        self.boxes = torch.tensor(ABSENT).repeat(num_envs, MAX_BOXES, 1)
+        self._boxes = _arrays((library.boxes[..., CENTER], library.boxes[..., QUAT], library.boxes[..., HALF]))
+        self.tile = torch.zeros(num_envs, dtype=torch.int64)
         self.parameters = DomainParameters.nominal(num_envs, self.device)
         self._parameters = _arrays(self.parameters.tensors().values())
         every = torch.ones(num_envs, dtype=torch.bool)
-        self.set_tiles(every, self.boxes.clone())
+        self.set_tiles(every, self.tile)
         self.randomize(every, DomainParameters.nominal(num_envs, self.device))
         self._fresh_state = self.batch.state[0].copy()
         self._place_at_default(np.arange(num_envs))
@@ -99,19 +110,11 @@ class MujocoCpuSimulator:
         self.state.diverged &= ~mask
         self._read_state()
 
-    def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
-        """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
-        if boxes.shape != (self.num_envs, MAX_BOXES, BOX_DIM):
-            raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not {(self.num_envs, MAX_BOXES, BOX_DIM)}")
-        worlds, fields = mask.numpy(), self._model_fields
-        self.boxes.numpy()[worlds] = boxes.numpy()[worlds]
-        kernels.set_boxes(
-            worlds,
-            _arrays((boxes[..., CENTER], boxes[..., QUAT], boxes[..., HALF])),
-            BOX_FLOOR,
-            self.layout.boxes.start,
-            tuple(fields[name] for name in _BOXES),
-        )
+    def set_tiles(self, mask: Tensor, tile: Tensor) -> None:
+        """Move the masked environments to the tiles in these rows of the library, (num_envs,) int64."""
+        assign(mask, self.tile, tile)
+        fields = tuple(self._model_fields[name] for name in _BOXES)
+        kernels.set_boxes(mask.numpy(), self.tile.numpy(), self._boxes, BOX_FLOOR, self.layout.boxes.start, fields)
 
     def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
         """Give the masked environments the physical ``parameters``."""
@@ -139,17 +142,20 @@ class MujocoCpuSimulator:
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of all that decides the future: physics state, parameters and tiles included."""
-        parts = {**self.state.tensors(), **self.parameters.tensors(), "boxes": self.boxes}
+        parts = {**self.state.tensors(), **self.parameters.tensors(), "tile": self.tile}
         return {**{name: t.clone() for name, t in parts.items()}, "physics": torch.from_numpy(self.batch.state.copy())}
 
     def restore(self, snapshot: dict[str, Tensor]) -> None:
         """Return to a snapshot; the same calls then give the same values, bit for bit."""
         every = torch.ones(self.num_envs, dtype=torch.bool)
-        self.set_tiles(every, snapshot["boxes"])
+        self.set_tiles(every, snapshot["tile"])
         self.randomize(every, DomainParameters(**{name: snapshot[name] for name in self.parameters.tensors()}))
         self.batch.state[:] = snapshot["physics"].numpy()
         for name, tensor in self.state.tensors().items():
             tensor.copy_(snapshot[name])
+
+    def close(self) -> None:
+        """Do nothing: the threads of ``mujoco.batch`` end with the object."""
 
     def _place_at_default(self, worlds: np.ndarray) -> None:
         self.batch.state[worlds] = self._fresh_state

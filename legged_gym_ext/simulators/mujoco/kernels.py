@@ -11,8 +11,17 @@ import numpy as np
 from numba import njit
 
 STATE = (
-    *("root_pos", "root_quat", "root_lin_vel", "root_ang_vel", "joint_pos", "joint_vel", "joint_torque"),
-    *("foot_pos", "foot_vel", "foot_force", "body_force"),
+    "root_pos",
+    "root_quat",
+    "root_lin_vel",
+    "root_ang_vel",
+    "joint_pos",
+    "joint_vel",
+    "joint_torque",
+    "foot_pos",
+    "foot_vel",
+    "foot_force",
+    "body_force",
 )
 """The tensors of ``SimulatorState`` that ``read_state`` fills, in its order."""
 
@@ -92,21 +101,23 @@ def place(mask, fresh, placement, joint_qpos, joint_dof, engine):
 
 
 @njit(cache=True, error_model="numpy")
-def set_boxes(mask, boxes, floor, first, fields):
-    """Let the geoms from ``first`` on be the boxes: centres, quaternions and half sizes, the latter at least ``floor``.
+def set_boxes(mask, tile, boxes, floor, first, fields):
+    """Let the geoms from ``first`` on be the boxes of each world's tile.
 
-    ``fields`` are geom_pos, geom_quat, geom_size, geom_aabb and geom_rbound.
+    ``tile`` (worlds,) are rows of ``boxes``: centres, quaternions and half sizes (tiles, K, ...) of the library. In the
+    model half sizes are at least ``floor``. ``fields`` are geom_pos, geom_quat, geom_size, geom_aabb and geom_rbound.
     """
     center, quat, half = boxes
     geom_pos, geom_quat, geom_size, geom_aabb, geom_rbound = fields
     for n in range(mask.size):
         if not mask[n]:
             continue
+        row = tile[n]
         for k in range(center.shape[1]):
             g, square = first + k, 0.0
-            geom_pos[n, g], geom_quat[n, g] = center[n, k], quat[n, k]
+            geom_pos[n, g], geom_quat[n, g] = center[row, k], quat[row, k]
             for i in range(3):
-                size = max(half[n, k, i], floor)
+                size = max(half[row, k, i], floor)
                 geom_size[n, g, i], geom_aabb[n, g, 3 + i] = size, size
                 square += size * size
             geom_rbound[n, g] = np.sqrt(square)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.robot import Robot, parse_urdf
+from legged_gym_ext.simulators.mujoco.options import SolverOptions
 from legged_gym_ext.terrain.boxes import ABSENT, CENTER, MAX_BOXES
 
 # Collision bits: terrain meets the robot, one leg meets the other, nothing meets its own side or the torso.
@@ -47,9 +47,15 @@ class ModelLayout:
     """Rows of sensordata: net contact force on each body that must not touch, (bodies x 3)."""
 
 
-def build_model(robot: Robot, config: SimConfig) -> tuple[mujoco.MjModel, ModelLayout]:
-    """Build the model of ``robot`` on ``MAX_BOXES`` boxes, all absent until a tile is set."""
-    spec = make_spec(robot, config)
+def build_model(robot: Robot, dt: float, solver: SolverOptions) -> tuple[mujoco.MjModel, ModelLayout]:
+    """Build the model of ``robot`` on ``MAX_BOXES`` boxes, all absent until a tile is set.
+
+    Args:
+        robot: The robot.
+        dt: Time of a physics step, s.
+        solver: Limits of the constraint solver.
+    """
+    spec = make_spec(robot, dt, solver)
     model = spec.compile()
     order = [model.joint(joint).id for joint in robot.joints]
     first = model.geom("box0").id
@@ -78,15 +84,15 @@ def build_model(robot: Robot, config: SimConfig) -> tuple[mujoco.MjModel, ModelL
     )
 
 
-def make_spec(robot: Robot, config: SimConfig) -> mujoco.MjSpec:
+def make_spec(robot: Robot, dt: float, solver: SolverOptions) -> mujoco.MjSpec:
     """Return the specification of that model, for those who want to add to it before they compile it."""
     spec = parse_urdf(robot.urdf)
     spec.modelname = "parkour"
     option = spec.option
-    option.timestep = config.dt
+    option.timestep = dt
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    option.iterations, option.ls_iterations = config.iterations, config.ls_iterations
+    option.iterations, option.ls_iterations = solver.iterations, solver.ls_iterations
 
     spec.worldbody.first_body().add_freejoint(name="root")
     _set_collision_bits(spec, robot)

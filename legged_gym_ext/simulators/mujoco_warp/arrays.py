@@ -10,15 +10,22 @@ import mujoco_warp as mjw
 import numpy as np
 import warp as wp
 
-from legged_gym_ext.config.schema import SimConfig
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators.mujoco.model import MAX_SPEED, ModelLayout
 from legged_gym_ext.simulators.mujoco_warp import kernels, parameters
+from legged_gym_ext.simulators.mujoco_warp.options import MujocoWarpOptions
 
 TERRAIN_FIELDS = ("geom_size", "geom_aabb", "geom_rbound")
 PARAMETER_FIELDS = (
-    *("geom_friction", "body_mass", "body_ipos", "body_subtreemass", "body_invweight0", "dof_invweight0"),
-    *("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+    "geom_friction",
+    "body_mass",
+    "body_ipos",
+    "body_subtreemass",
+    "body_invweight0",
+    "dof_invweight0",
+    "actuator_gainprm",
+    "actuator_biasprm",
+    "actuator_forcerange",
 )
 """Fields of the model that each world has of its own: what tiles and what domain parameters change."""
 
@@ -30,15 +37,15 @@ _ROWS_PER_CONTACT = 4
 _BASE_DOFS, _JOINT_DOFS = slice(0, 6), slice(6, None)
 
 
-def capacities(model: mujoco.MjModel, layout: ModelLayout, config: SimConfig) -> tuple[int, int]:
+def capacities(model: mujoco.MjModel, layout: ModelLayout, options: MujocoWarpOptions) -> tuple[int, int]:
     """Return for how many contacts (worlds share them) and for how many constraint rows each world gets room."""
-    contacts = config.nconmax or _CONTACTS_PER_SHAPE * len(layout.robot_geoms)
-    return contacts, config.njmax or _ROWS_PER_CONTACT * contacts + int(model.jnt_limited.sum())
+    contacts = options.nconmax or _CONTACTS_PER_SHAPE * len(layout.robot_geoms)
+    return contacts, options.njmax or _ROWS_PER_CONTACT * contacts + int(model.jnt_limited.sum())
 
 
 def allocate(model: mujoco.MjModel, num_envs: int, nconmax: int, njmax: int) -> tuple[mjw.Model, mjw.Data]:
     """Allocate model and data of all worlds on Warp's current device."""
-    batch_sizes = dict.fromkeys((*TERRAIN_FIELDS, *PARAMETER_FIELDS), num_envs)
+    batch_sizes: dict[str, int] = dict.fromkeys([*TERRAIN_FIELDS, *PARAMETER_FIELDS], num_envs)
     device_model = mjw.put_model(model, batch_sizes=batch_sizes)
     return device_model, mjw.make_data(model, nworld=num_envs, nconmax=nconmax, njmax=njmax)
 

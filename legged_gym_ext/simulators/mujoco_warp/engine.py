@@ -26,7 +26,9 @@ from legged_gym_ext.simulators.mujoco_warp.arrays import (
     fill_layout,
     fill_nominal,
 )
-from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
+from legged_gym_ext.simulators.mujoco_warp.options import MujocoWarpOptions
+from legged_gym_ext.terrain.boxes import MAX_BOXES
+from legged_gym_ext.terrain.library import TerrainLibrary
 
 _OVERFLOWS = (
     mjw.OverflowType.NEFC | mjw.OverflowType.BROADPHASE | mjw.OverflowType.NARROWPHASE | mjw.OverflowType.CONTACT_MATCH
@@ -44,21 +46,24 @@ class MujocoWarpSimulator:
     After a reset the contact forces are zero until the next step, whether or not the robot was placed in contact.
     """
 
-    def __init__(self, robot: Robot, config: SimConfig, num_envs: int, device: torch.device) -> None:
-        """Make ``num_envs`` worlds, each with no boxes and its robot in the default pose at the origin."""
+    def __init__(
+        self, robot: Robot, library: TerrainLibrary, config: SimConfig, num_envs: int, device: torch.device
+    ) -> None:
+        """Make ``num_envs`` worlds, each with the library's first tile and its robot in the default pose."""
+        options: MujocoWarpOptions = config.options
         self.robot = robot
         self.num_envs = num_envs
         self.device = device
         self.decimation = config.decimation
-        self.model, self.layout = build_model(robot, config)
+        self.model, self.layout = build_model(robot, config.dt, options)
         warp_runtime.init()
         warp_device = wp.device_from_torch(device)
         with wp.ScopedDevice(warp_device), warp_runtime.notice_of_compilation("physics"):
-            self._allocate(config)
+            self._allocate(options)
             self.parameters = DomainParameters.nominal(num_envs, device)
-            self.boxes = torch.tensor(ABSENT, device=device).repeat(num_envs, MAX_BOXES, 1)
+            self.tile = torch.zeros(num_envs, dtype=torch.int64, device=device)
             self._mask = torch.ones(num_envs, dtype=torch.bool, device=device)
-            self._prepare()
+            self._prepare(library)
             for module in (kernels, parameter_kernels):  # before torch captures a call that launches them
                 wp.load_module(module, device=warp_device)
             self.substeps(1)  # loads MuJoCo Warp's
@@ -70,7 +75,7 @@ class MujocoWarpSimulator:
         wp.capture_launch(self._graph)  # what it must allocate is allocated now
         wp.synchronize_device(warp_device)
         every = torch.ones_like(self._mask)
-        self.set_tiles(every, self.boxes)
+        self.set_tiles(every, self.tile)
         self.randomize(every, self.parameters)
         pose = torch.tensor(self.layout.default_qpos, dtype=torch.float32, device=device).expand(num_envs, -1)
         zero = torch.zeros_like(self._qvel)
@@ -96,18 +101,19 @@ class MujocoWarpSimulator:
         """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
         state = self.state
         for target, values in (
-            *((state.root_pos, root_pos), (state.root_quat, root_quat)),
-            *((state.root_lin_vel, root_lin_vel), (state.root_ang_vel, root_ang_vel)),
-            *((state.joint_pos, joint_pos), (state.joint_vel, joint_vel)),
+            (state.root_pos, root_pos),
+            (state.root_quat, root_quat),
+            (state.root_lin_vel, root_lin_vel),
+            (state.root_ang_vel, root_ang_vel),
+            (state.joint_pos, joint_pos),
+            (state.joint_vel, joint_vel),
         ):
             assign(mask, target, values)
         self._launch(kernels.settle, mask, self.num_envs, [self._worlds, self._layout])
 
-    def set_tiles(self, mask: Tensor, boxes: Tensor) -> None:
-        """Give the masked environments the tiles ``boxes`` (num_envs, K, BOX_DIM)."""
-        if boxes.shape != self.boxes.shape:
-            raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not {tuple(self.boxes.shape)}")
-        assign(mask, self.boxes, boxes)
+    def set_tiles(self, mask: Tensor, tile: Tensor) -> None:
+        """Move the masked environments to the tiles in these rows of the library, (num_envs,) int64."""
+        assign(mask, self.tile, tile)
         self._launch(kernels.place_boxes, mask, (self.num_envs, MAX_BOXES), self._terrain)
 
     def randomize(self, mask: Tensor, parameters: DomainParameters) -> None:
@@ -129,12 +135,15 @@ class MujocoWarpSimulator:
         for name, tensor in self._kept().items():
             tensor.copy_(snapshot[name])
         every = torch.ones_like(self._mask)
-        self.set_tiles(every, self.boxes)
+        self.set_tiles(every, self.tile)
         self.randomize(every, self.parameters)
+
+    def close(self) -> None:
+        """Do nothing: the arrays' memory is given back with the object."""
 
     def _kept(self) -> dict[str, Tensor]:
         physics = {"qpos": self._qpos, "qvel": self._qvel, "ctrl": self.ctrl, "warmstart": self._warmstart}
-        return {**self.state.tensors(), **self.parameters.tensors(), "boxes": self.boxes, **physics}
+        return {**self.state.tensors(), **self.parameters.tensors(), "tile": self.tile, **physics}
 
     def _launch(
         self, kernel: Callable[..., None], mask: Tensor, dim: int | tuple[int, ...], arguments: list[object]
@@ -144,9 +153,9 @@ class MujocoWarpSimulator:
         inputs = [self._warp_mask, *arguments]
         wp.launch(kernel, dim, inputs, device=self._warp_mask.device, stream=warp_runtime.current_stream(self.device))
 
-    def _allocate(self, config: SimConfig) -> None:
+    def _allocate(self, options: MujocoWarpOptions) -> None:
         """Allocate model and data of all worlds."""
-        room = capacities(self.model, self.layout, config)
+        room = capacities(self.model, self.layout, options)
         memory.require("physics", bytes_per_world(self.model, *room), self.num_envs, self.device)
         self._model, self._data = allocate(self.model, self.num_envs, *room)
         option = self._model.opt
@@ -163,7 +172,7 @@ class MujocoWarpSimulator:
         option.disableflags &= ~mjw.DisableBit.SENSOR
         mjw.step(self._model, self._data)
 
-    def _prepare(self) -> None:
+    def _prepare(self, library: TerrainLibrary) -> None:
         """Make the state's tensors, views of MuJoCo's arrays where their layout allows, and the kernels' arguments."""
         model, data, layout = self._model, self._data, self.layout
         self._qpos, self._qvel, self.ctrl = (wp.to_torch(a) for a in (data.qpos, data.qvel, data.ctrl))
@@ -194,9 +203,13 @@ class MujocoWarpSimulator:
         self._layout = fill_layout(self.model, model, layout, self.robot, int(_OVERFLOWS))
         self._nominal = fill_nominal(self.model, layout, self.robot)
         self._terrain = [
-            *(wp.from_torch(self.boxes), layout.boxes.start, BOX_FLOOR),
-            *(getattr(model, name) for name in TERRAIN_FIELDS),
-            *(data.geom_xpos, data.geom_xmat),
+            wp.from_torch(self.tile),
+            wp.from_torch(library.boxes),
+            layout.boxes.start,
+            BOX_FLOOR,
+            *[getattr(model, name) for name in TERRAIN_FIELDS],
+            data.geom_xpos,
+            data.geom_xmat,
         ]
 
 

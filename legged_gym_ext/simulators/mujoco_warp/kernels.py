@@ -171,6 +171,7 @@ def refresh(worlds: Worlds, layout: Layout):
 @wp.kernel
 def place_boxes(
     mask: wp.array[bool],
+    tile: wp.array[wp.int64],
     boxes: wp.array3d[float],
     first: int,
     floor: float,
@@ -180,11 +181,14 @@ def place_boxes(
     geom_xpos: wp.array2d[wp.vec3],
     geom_xmat: wp.array2d[wp.mat33],
 ):
-    """Give the masked worlds their boxes: sizes in the model, poses in the data (static geoms keep what is there)."""
+    """Give the masked worlds the boxes of their tiles, which are rows of the library's ``boxes``.
+
+    Sizes are in the model, poses in the data: static geoms keep what is there.
+    """
     w, index = wp.tid()
     if not mask[w]:
         return
-    box, geom = boxes[w, index], first + index
+    box, geom = boxes[int(tile[w]), index], first + index
     half = wp.vec3(wp.max(box[7], floor), wp.max(box[8], floor), wp.max(box[9], floor))
     geom_size[w, geom] = half
     geom_aabb[w, geom, 1] = half
