@@ -64,8 +64,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"'{path}' is not a checkpoint of legged_gym_ext (it holds no entry format='{FORMAT}')")
-    if content.get("version") != VERSION:
-        raise UserError(f"checkpoint '{path}' has version {content.get('version')}; this program reads version {VERSION}")
+    version = content.get("version")
+    if version != VERSION:
+        raise UserError(f"checkpoint '{path}' has version {version}; this program reads version {VERSION}")
     return content
 
 
