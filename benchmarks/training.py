@@ -25,17 +25,17 @@ def run(case: Case) -> dict[str, float]:
     interval = case.config().distill.interval
     env = case.make_env(config)
     runner = ParkourRunner(env, config, None, case.device)
-    assert runner.dagger is not None
+    teacher_ppo, distillation = runner.phases["ppo"], runner.phases["distillation"]
     watch = Stopwatch(case.torch_device)
     if case.on_cpu:  # elsewhere nothing inside a step can be told apart from outside
         watch.watch(env.simulator, "step", "physics")
         watch.watch(env.camera, "update", "camera")
     watch.watch(env, "step", "environment step")
-    watch.watch(runner, "_collect", "teacher's rollout")
+    watch.watch(teacher_ppo, "collect", "teacher's rollout")
     watch.watch(runner.alg, "update", "PPO update")
-    watch.watch(runner.dagger, "collect", "student's rollout")
-    watch.watch(runner.dagger, "update", "DAgger update")
-    watch.watch(runner, "_distill", "distillation")
+    watch.watch(distillation, "collect", "student's rollout")
+    watch.watch(distillation, "update", "DAgger update")
+    watch.watch(distillation, "run", "distillation")
     watch.watch(runner, "_iterate", "iteration")
     watch.watch(runner, "_report", "report")
     rows = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.envs.base import Environment
 
 NUM_PROPRIO, NUM_SCAN, NUM_PRIVILEGED, NUM_ACTIONS = 43, 12, 5, 10
 
@@ -37,7 +37,7 @@ def small_config(**runner: Any) -> Config:
     return config
 
 
-class DummyEnv(VecEnv):
+class DummyEnv(Environment):
     """Random targets that the camera shows every third step; the reward is for actions near to them."""
 
     def __init__(self, config: Config, num_envs: int = 4, seed: int = 0, frame_interval: int = 3) -> None:

@@ -10,6 +10,8 @@ from dummy_env import DummyEnv, small_config
 from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.learning.phases.distillation import Distillation
+from legged_gym_ext.learning.phases.ppo import TeacherPPO
 from legged_gym_ext.learning.runner import ParkourRunner
 
 
@@ -17,6 +19,23 @@ def make(log_dir: Path | None, config: Config | None = None, seed: int = 1, num_
     torch.manual_seed(seed)
     config = config or small_config()
     return ParkourRunner(DummyEnv(config, num_envs), config, log_dir, "cpu")
+
+
+def teacher_ppo(runner: ParkourRunner) -> TeacherPPO:
+    phase = runner.phases["ppo"]
+    assert isinstance(phase, TeacherPPO)
+    return phase
+
+
+def distillation(runner: ParkourRunner) -> Distillation:
+    phase = runner.phases["distillation"]
+    assert isinstance(phase, Distillation)
+    return phase
+
+
+def collect(runner: ParkourRunner) -> None:
+    """Let the teacher collect a rollout."""
+    teacher_ppo(runner).collect(runner.env, runner.lanes["teacher"].statistics)
 
 
 def flat(content: Any, path: str = "") -> dict[str, Any]:

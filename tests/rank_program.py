@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from dummy_env import NUM_ACTIONS, DummyEnv, small_config
+from dummy_runner import collect, distillation
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -42,10 +43,9 @@ def make(log_dir: Path | None, seed: int = 1) -> ParkourRunner:
 
 def networks(runner: ParkourRunner) -> dict[str, Any]:
     """Return copies of all that must be the same on all ranks."""
-    assert runner.dagger is not None
     content = {
         "ppo": runner.alg.save(),
-        "dagger": runner.dagger.state_dict(),
+        "distillation": distillation(runner).state_dict(),
         "learning_rate": runner.alg.learning_rate,
         "group_rates": [group["lr"] for group in runner.alg.optimizer.param_groups],
     }
@@ -104,17 +104,16 @@ def update_on(rows: slice) -> dict[str, Any]:
     seed_everything(3)
     env = Split(config, rows)
     runner = ParkourRunner(env, config, None, "cpu")
-    assert runner.dagger is not None
     # Adam's first step is as large for a gradient that is rounding error as for any other.
-    runner.dagger.optimizer = torch.optim.SGD(
-        [{key: group[key] for key in ("params", "lr")} for group in runner.dagger.optimizer.param_groups]
+    distillation(runner).optimizer = torch.optim.SGD(
+        [{key: group[key] for key in ("params", "lr")} for group in distillation(runner).optimizer.param_groups]
     )
     noise = iter(torch.randn(config.runner.num_steps_per_env, ENVS, NUM_ACTIONS)[:, rows])
-    distribution = runner.teacher.distribution
+    distribution = runner.alg.actor.distribution
     distribution.sample = lambda: distribution.mean + distribution.std * next(noise, 0.0)  # the update samples too
     storage = runner.alg.storage
     storage._shuffled = lambda: torch.arange(env.num_envs * config.runner.num_steps_per_env)  # type: ignore
-    runner._copy_networks_from_first()
+    runner._prepare_networks()
     result: dict[str, Any] = {"gradients": [], "advantages": None}
 
     def watch(optimizer: torch.optim.Optimizer) -> None:
@@ -126,17 +125,16 @@ def update_on(rows: slice) -> dict[str, Any]:
         )
 
     watch(runner.alg.optimizer)
-    watch(runner.dagger.optimizer)
-    with torch.no_grad():
-        runner._collect()
+    watch(distillation(runner).optimizer)
+    collect(runner)
     result["advantages"] = storage.advantages.clone()
     runner.alg.update()
-    runner.dagger.collect(env, runner.statistics["student"])
+    distillation(runner).collect(env, runner.lanes["student"].statistics)
     halves = torch.arange(env.num_envs).view(-1, ENVS // 2)  # one half per rank, both where there is one
     order = torch.cat([halves[:, : ENVS // 4].flatten(), halves[:, ENVS // 4 :].flatten()])
     permutation = torch.randperm
     torch.randperm = lambda *_, **__: order  # type: ignore
-    runner.dagger.update()
+    distillation(runner).update()
     torch.randperm = permutation
     return result | networks(runner)
 
@@ -148,7 +146,7 @@ def together(folder: Path) -> None:
     """Train in one go and in parts, and do one update on a split batch; write what each rank has in the end."""
     rank = here().rank
     whole = make(folder / "whole")
-    start = whole.env.snapshot()  # type: ignore[attr-defined]
+    start = whole.env.snapshot()
     history = train(whole, 6)
     make(folder / "parts").learn(3)
     resumed = make(folder / "parts", seed=99)  # nothing of this process's random state may matter
@@ -161,7 +159,7 @@ def together(folder: Path) -> None:
         save_checkpoint(content, folder / "lacking" / "model_3.pt")
     lacking = make(None)
     lacking.load(str(folder / "lacking" / "model_3.pt"))
-    went_on = lacking.student_lane is not None
+    went_on = lacking.lanes["student"].snapshot is not None
     lacking.learn(1)
 
     rows = slice(rank * ENVS // 2, (rank + 1) * ENVS // 2)

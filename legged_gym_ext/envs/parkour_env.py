@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device.cpu import one_thread
 from legged_gym_ext.device.cuda_graph import GraphedCall
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
+from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.envs.commands import count_waypoints
 from legged_gym_ext.envs.derived import Derived, Deriver
 from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
@@ -34,7 +34,7 @@ _SPAWN_CLEARANCE = 0.01  # m between the lower sole and the start platform
 _PLATFORM = 0.3  # m beside the start line within which robots are placed
 
 
-class ParkourEnv(VecEnv):
+class ParkourEnv(Environment):
     """``num_envs`` robots, each on a tile of its own.
 
     Observation groups: ``proprio`` (43), ``depth`` (4096) and ``new_frame`` (1, whether depth is a new camera frame)

@@ -1,20 +1,25 @@
-"""Our configuration in rsl_rl's words."""
+"""Before anything is built: our configuration in rsl_rl's words, and whether the memory suffices."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from legged_gym_ext.config.schema import Config
-from legged_gym_ext.models.actor import DEPTH, PROPRIO, SCAN
+import torch
+from tensordict import TensorDict
+
+from legged_gym_ext.config.schema import CameraConfig, Config
+from legged_gym_ext.device import memory
+from legged_gym_ext.groups import DEPTH, PRIVILEGED, PROPRIO, SCAN
 
 
 def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
-    """Return the dictionary that rsl_rl's OnPolicyRunner and PPO are constructed from.
+    """Return the dictionary that rsl_rl's OnPolicyRunner and ParkourPPO are constructed from.
 
     Args:
         config: The run's configuration, checked (rules.py).
-        bfloat16: Whether the depth teacher multiplies images in bfloat16.
+        bfloat16: Whether images are stored, and multiplied by the depth teacher, in bfloat16.
     """
     teacher = config.teacher
     common = {"activation": teacher.activation, "obs_normalization": teacher.normalize_observations}
@@ -41,17 +46,17 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
             "scan_encoder_dims": list(teacher.scan_encoder_dims),
         }
     algorithm = {"class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO", **asdict(config.ppo)}
-    del algorithm["symmetry"]  # rsl_rl's needs the environment: the runner adds it
     others = list(config.observations.others)
     scan = [SCAN] if config.height_scan.enabled else []
     return {
         "num_steps_per_env": config.runner.num_steps_per_env,
         "save_interval": config.runner.save_interval,
+        "bfloat16": bfloat16,
         "run_name": config.run_name,
         "logger": rsl_rl_logger(config),
         "obs_groups": {
             "actor": [PROPRIO, sees, *others],
-            "critic": [PROPRIO, *others, "privileged", *scan],
+            "critic": [PROPRIO, *others, PRIVILEGED, *scan],
             **({"student": [PROPRIO, DEPTH, *others]} if config.distill.enabled else {}),
         },
         "actor": actor,
@@ -69,3 +74,31 @@ def rsl_rl_logger(config: Config) -> dict[str, Any] | str | None:
             return {"class_name": "WandbLogWriter", "project_name": config.runner.wandb_project}
         case _:
             return None
+
+
+def require_memory(
+    rollouts: Iterable[int],
+    obs: TensorDict,
+    camera: CameraConfig,
+    num_envs: int,
+    device: torch.device | str,
+    bfloat16: bool = False,
+) -> None:
+    """Raise a UserError where the rollouts, as the storages keep them, are too large for the device.
+
+    Args:
+        rollouts: How many steps each of them has.
+        obs: Observations by group, each (num_envs, size).
+        camera: Says how often there is a new image; others are not kept.
+        num_envs: Environments.
+        device: Where the storages are.
+        bfloat16: Whether images are kept in bfloat16.
+    """
+    bytes_per_env = 0.0
+    for steps in filter(None, rollouts):
+        for name, group in obs.items():
+            kept = 1 + steps / camera.update_interval if name == DEPTH else steps
+            dtype = torch.bfloat16 if name == DEPTH and bfloat16 else group.dtype
+            assert dtype is not None
+            bytes_per_env += kept * group.shape[-1] * dtype.itemsize
+    memory.require("rollouts", int(bytes_per_env), num_envs, torch.device(device))

@@ -1,9 +1,17 @@
-"""What a training run prints."""
+"""What a training tells of its iterations: the log and the console, for all ranks."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rsl_rl.utils.logger import Logger
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from legged_gym_ext.learning.statistics import COUNTS, merge_logs, summarize
 
 _ROWS = {
     "return": "{:.2f}",
@@ -14,13 +22,109 @@ _ROWS = {
 }
 
 
-def iteration_block(
-    iteration: int,
-    last_iteration: int,
-    total_steps: int,
+@dataclass(frozen=True)
+class Row:
+    """What one rank tells the others of an iteration."""
+
+    signal_name: str
+    """Of the signal that asks to stop; empty if none does."""
+    losses: dict[str, dict[str, float]]
+    """What the phases that ran have for the log, by their titles and by tag."""
+    totals: dict[str, list[float]]
+    """Of the episodes, by lane."""
+    logs: dict[str, dict[str, float]]
+    """The environment's, by lane."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the training is, after an iteration."""
+
+    iteration: int
+    """Completed iterations."""
+    last_iteration: int
+    """The number that this call ends at."""
+    steps: int
+    """Environment steps of this iteration, of all ranks and lanes."""
+    total_steps: int
+    """Of the whole training."""
+    seconds_left: float
+    """Estimate for the iterations that remain."""
+
+
+class Journal:
+    """Writes iterations to the log and the console.
+
+    Args:
+        logger: rsl_rl's, which makes the writer that the configuration names, on rank 0 only.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self.logger = logger
+
+    def open(self) -> None:
+        """Begin the log."""
+        with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl tells which git repositories it looked for
+            self.logger.init_logging_writer()
+
+    def flush(self) -> None:
+        """Write to the disk what is written so far."""
+        if isinstance(self.logger.writer, SummaryWriter):  # as both writers are
+            self.logger.writer.flush()
+
+    def close(self) -> None:
+        """End the log."""
+        if isinstance(self.logger.writer, SummaryWriter):
+            self.logger.writer.close()
+        self.logger.stop_logging_writer()
+
+    def report(self, progress: Progress, seconds: Mapping[str, float], rows: Sequence[Row]) -> None:
+        """Write an iteration: the means and sums over the ranks.
+
+        Args:
+            progress: How far the training is.
+            seconds: What took how long on this rank, by activity.
+            rows: What the ranks tell.
+        """
+        losses = {
+            title: {tag: sum(row.losses[title][tag] for row in rows) / len(rows) for tag in tags}
+            for title, tags in rows[0].losses.items()
+        }
+        lanes = {lane: summarize([row.totals[lane] for row in rows]) for lane in rows[0].totals}
+        logs = {lane: merge_logs([row.logs[lane] for row in rows]) for lane in rows[0].logs}
+        took = sum(seconds.values())
+        steps_per_second = progress.steps / took if took > 0 else 0.0
+        if self.logger.writer is not None:
+            for tag, value in _scalars(losses, seconds, steps_per_second, lanes, logs).items():
+                self.logger.writer.add_scalar(tag, value, progress.iteration)
+        health = {
+            lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
+            for lane, log in logs.items()
+        }
+        print(iteration_block(progress, steps_per_second, seconds, losses, lanes, health), flush=True)
+
+
+def _scalars(
+    losses: Mapping[str, Mapping[str, float]],
+    seconds: Mapping[str, float],
     steps_per_second: float,
-    seconds_left: float,
-    times: Mapping[str, float],
+    lanes: Mapping[str, Mapping[str, float]],
+    logs: Mapping[str, Mapping[str, float]],
+) -> dict[str, float]:
+    """Return what the log gets of an iteration, by tag."""
+    scalars = {tag: value for tags in losses.values() for tag, value in tags.items()}
+    scalars |= {f"Perf/{activity}_time": value for activity, value in seconds.items()}
+    scalars["Perf/env_steps_per_second"] = steps_per_second
+    for lane, summary in lanes.items():
+        scalars |= {f"{name.title().replace('_', '')}/{lane}": value for name, value in summary.items()}
+        scalars |= {f"{key}/{lane}": value for key, value in logs[lane].items()}
+    return scalars
+
+
+def iteration_block(
+    progress: Progress,
+    steps_per_second: float,
+    seconds: Mapping[str, float],
     losses: Mapping[str, Mapping[str, float]],
     lanes: Mapping[str, Mapping[str, float]],
     health: Mapping[str, Mapping[str, float]],
@@ -28,30 +132,31 @@ def iteration_block(
     """Return one iteration's report.
 
     Args:
-        iteration: Completed iterations.
-        last_iteration: The number that this call ends at.
-        total_steps: Environment steps of the whole training.
+        progress: How far the training is.
         steps_per_second: Environment steps per second of this iteration.
-        seconds_left: Estimate for the iterations that remain.
-        times: Seconds by activity.
-        losses: Scalars by algorithm and name.
+        seconds: By activity.
+        losses: By the phases' titles and by tag.
         lanes: Statistics of each lane, by lane and name.
         health: In how many environments per step something went wrong, by lane and name.
     """
-    left = datetime.timedelta(seconds=round(seconds_left))
+    left = datetime.timedelta(seconds=round(progress.seconds_left))
     wrong = {
         lane: ", ".join(f"{name} {count:.2g}" for name, count in counts.items() if count > 0)
         for lane, counts in health.items()
         if any(count > 0 for count in counts.values())
     }
+    iteration, last = progress.iteration, progress.last_iteration
     lines = [
-        f"iteration {iteration}/{last_iteration} ({iteration / last_iteration:.1%})   {total_steps:,} steps   "
+        f"iteration {iteration}/{last} ({iteration / last:.1%})   {progress.total_steps:,} steps   "
         f"{steps_per_second:,.0f} steps/s   time left {left}",
-        _row("time", {name: f"{seconds:.2f} s" for name, seconds in times.items()}),
-        *(_row(name, {key: f"{value:.3g}" for key, value in values.items()}) for name, values in losses.items()),
-        *([_row("health", wrong) + "   environments per step"] if wrong else []),
-        "  " + f"{'':16}" + "".join(f"{name:>12}" for name in lanes),
+        _row("time", {activity: f"{value:.2f} s" for activity, value in seconds.items()}),
     ]
+    for title, tags in losses.items():
+        if tags:
+            lines.append(_row(title, {tag.partition("/")[2]: f"{value:.3g}" for tag, value in tags.items()}))
+    if wrong:
+        lines.append(_row("health", wrong) + "   environments per step")
+    lines.append("  " + f"{'':16}" + "".join(f"{name:>12}" for name in lanes))
     for row, style in _ROWS.items():
         cells = (style.format(lane[row]) if row in lane else "-" for lane in lanes.values())
         lines.append(f"  {row.replace('_', ' '):16}" + "".join(f"{cell:>12}" for cell in cells))

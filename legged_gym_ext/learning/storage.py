@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rsl_rl.storage import RolloutStorage
@@ -11,12 +12,13 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.learning.frames import FramePool
-from legged_gym_ext.models.actor import DEPTH, NEW_FRAME
 from legged_gym_ext.models.teacher import FRAMES, Frames
 
 
-class _MiniBatch(NamedTuple):
+@dataclass(frozen=True)
+class _MiniBatch:
     """Where a mini-batch is in the storage."""
 
     samples: Tensor
@@ -105,15 +107,15 @@ class ParkourRolloutStorage(RolloutStorage):
 
     def _gather(self, batch: _MiniBatch) -> dict[str, Any]:
         """Return the fields of a mini-batch."""
-        samples, seen, index = batch
+        samples = batch.samples
 
         def take(tensor: Tensor) -> Tensor:
             return tensor.flatten(0, 1).index_select(0, samples)
 
         assert self.distribution_params is not None
         obs = TensorDict({key: take(self.observations[key]) for key in self.groups}, batch_size=[len(samples)])
-        if self.frames is not None and seen is not None:
-            obs.set_non_tensor(FRAMES, Frames(self.frames.images.index_select(0, seen), index))
+        if self.frames is not None and batch.seen is not None:
+            obs.set_non_tensor(FRAMES, Frames(self.frames.images.index_select(0, batch.seen), batch.index))
         return {
             "observations": obs,
             "actions": take(self.actions),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from legged_gym_ext.envs.observations import MirrorTable, mirror_tables
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.models.actor import DEPTH
+from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.models.teacher import FRAMES, Frames
 
 

@@ -1,10 +1,9 @@
-"""Checkpoint files: written atomically, read without executing anything, found by run and number."""
+"""Checkpoint files: written atomically, read without executing anything."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -14,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.errors import UserError
 
 FORMAT = "legged_gym_ext checkpoint"
-VERSION = 2
-_NAME = re.compile(r"model_(\d+)\.pt")
+VERSION = 3
+"""Of the layout: counts up whenever a program of before could not read a file, or read it wrong."""
 
 
 def save_checkpoint(content: dict[str, Any], path: str | Path) -> None:
@@ -50,7 +49,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU. Only tensors and plain data are read; no code in the file can run.
 
     Raises:
-        UserError: Where the file is missing, cut short, damaged, or not a checkpoint of this project.
+        UserError: Where the file is missing, cut short, damaged, of another version, or not a checkpoint of this
+            project.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,10 +64,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"'{path}' is not a checkpoint of legged_gym_ext (it holds no entry format='{FORMAT}')")
-    if content.get("version") == 1:
-        _upgrade(content)
-    if content.get("version") != VERSION:
-        raise UserError(f"checkpoint '{path}' has version {content.get('version')}; this program reads {VERSION}")
+    version = content.get("version")
+    if version != VERSION:
+        raise UserError(f"checkpoint '{path}' has version {version}; this program reads version {VERSION}")
     return content
 
 
@@ -80,73 +79,6 @@ def map_tensors(content: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(content, list):
         return [map_tensors(value, function) for value in content]
     return content
-
-
-def checkpoint_name(iteration: int) -> str:
-    """Return the name of the file that holds the state after ``iteration`` completed iterations."""
-    return f"model_{iteration}.pt"
-
-
-def checkpoint_numbers(run_dir: str | Path) -> list[int]:
-    """Return the numbers of the checkpoints in a run folder, ascending."""
-    names = (_NAME.fullmatch(entry.name) for entry in Path(run_dir).iterdir())
-    return sorted(int(match.group(1)) for match in names if match)
-
-
-def prune_checkpoints(run_dir: str | Path, keep: int) -> None:
-    """Delete all but the ``keep`` newest checkpoints of a run; 0 keeps all."""
-    if keep > 0:
-        for number in checkpoint_numbers(run_dir)[:-keep]:
-            (Path(run_dir) / checkpoint_name(number)).unlink(missing_ok=True)
-
-
-def find_run(experiment_dir: str | Path, load_run: str | int | None = None) -> Path:
-    """Return a run's folder.
-
-    Args:
-        experiment_dir: Folder of the experiment's runs, whose names begin with their date and time.
-        load_run: Name of the run; None or -1 = the last one that has a checkpoint.
-
-    Raises:
-        UserError: Where there is no such run.
-    """
-    experiment_dir = Path(experiment_dir)
-    runs = sorted(entry.name for entry in experiment_dir.iterdir() if entry.is_dir()) if experiment_dir.is_dir() else []
-    if load_run is None or str(load_run) == "-1":
-        for name in reversed(runs):
-            if checkpoint_numbers(experiment_dir / name):
-                return experiment_dir / name
-        raise UserError(f"no run with a checkpoint in '{experiment_dir}'; runs there: {', '.join(runs) or 'none'}")
-    if load_run not in runs:
-        raise unknown(f"run in '{experiment_dir}'", load_run, runs)
-    return experiment_dir / str(load_run)
-
-
-def find_checkpoint(run_dir: str | Path, number: int = -1) -> Path:
-    """Return the path of a run's checkpoint ``number``; -1 = the newest.
-
-    Raises:
-        UserError: Where there is no such checkpoint.
-    """
-    numbers = checkpoint_numbers(run_dir) if Path(run_dir).is_dir() else []
-    if not numbers:
-        raise UserError(f"no checkpoint (model_<iteration>.pt) in '{run_dir}'")
-    if number == -1:
-        return Path(run_dir) / checkpoint_name(numbers[-1])
-    if number not in numbers:
-        nearest = min(numbers, key=lambda existing: abs(existing - number))
-        raise UserError(
-            f"no checkpoint {number} in '{run_dir}' (nearest: {nearest}); there are: {', '.join(map(str, numbers))}"
-        )
-    return Path(run_dir) / checkpoint_name(number)
-
-
-def _upgrade(content: dict[str, Any]) -> None:
-    """Make version 2 of version 1, in which the one rank's own state had no list to be in."""
-    own = {name: content.pop(name) for name in ("lanes", "statistics", "random")}
-    own["random"]["cuda"] = next(iter(own["random"]["cuda"]), None)
-    own["student_memory"] = content["dagger"].pop("hidden_state") if content["dagger"] else None
-    content |= {"version": 2, "ranks": [own]}
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -1,9 +1,13 @@
-"""The folder of a training run: ``logs/<experiment>/<date>_<time>[_<run_name>]/`` with the run's ``config.yaml``."""
+"""The folder of a training run: ``logs/<experiment>/<date>_<time>[_<run_name>]/``.
+
+In it are the run's ``config.yaml`` and its checkpoints, ``model_<iteration>.pt``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +22,7 @@ from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.tasks import find_yaml
 
 CONFIG_FILE = "config.yaml"
+_CHECKPOINT = re.compile(r"model_(\d+)\.pt")
 
 
 def experiment_folder(task: str, experiment_name: str) -> Path:
@@ -83,16 +88,71 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
     Raises:
         UserError: there is no such run or checkpoint.
     """
-    from legged_gym_ext.runs.checkpoint import find_checkpoint  # imports torch
-
     run = _find_run(args.load_run or LAST_RUN, args.task or "", args.experiment_name or "")
     checkpoint = find_checkpoint(run, args.checkpoint)
     return load_saved_config(run / CONFIG_FILE, args.overrides), checkpoint
 
 
-def _find_run(load_run: str, task: str, experiment_name: str) -> Path:
-    from legged_gym_ext.runs.checkpoint import checkpoint_numbers, find_run
+def checkpoint_name(iteration: int) -> str:
+    """Return the name of the file that holds the state after ``iteration`` completed iterations."""
+    return f"model_{iteration}.pt"
 
+
+def checkpoint_numbers(run_dir: str | Path) -> list[int]:
+    """Return the numbers of the checkpoints in a run folder, ascending."""
+    names = (_CHECKPOINT.fullmatch(entry.name) for entry in Path(run_dir).iterdir())
+    return sorted(int(match.group(1)) for match in names if match)
+
+
+def prune_checkpoints(run_dir: str | Path, keep: int) -> None:
+    """Delete all but the ``keep`` newest checkpoints of a run; 0 keeps all."""
+    if keep > 0:
+        for number in checkpoint_numbers(run_dir)[:-keep]:
+            (Path(run_dir) / checkpoint_name(number)).unlink(missing_ok=True)
+
+
+def find_run(experiment_dir: str | Path, load_run: str | int | None = None) -> Path:
+    """Return a run's folder.
+
+    Args:
+        experiment_dir: Folder of the experiment's runs, whose names begin with their date and time.
+        load_run: Name of the run; None or -1 = the last one that has a checkpoint.
+
+    Raises:
+        UserError: Where there is no such run.
+    """
+    experiment_dir = Path(experiment_dir)
+    runs = sorted(entry.name for entry in experiment_dir.iterdir() if entry.is_dir()) if experiment_dir.is_dir() else []
+    if load_run is None or str(load_run) == "-1":
+        for name in reversed(runs):
+            if checkpoint_numbers(experiment_dir / name):
+                return experiment_dir / name
+        raise UserError(f"no run with a checkpoint in '{experiment_dir}'; runs there: {', '.join(runs) or 'none'}")
+    if load_run not in runs:
+        raise unknown(f"run in '{experiment_dir}'", load_run, runs)
+    return experiment_dir / str(load_run)
+
+
+def find_checkpoint(run_dir: str | Path, number: int = -1) -> Path:
+    """Return the path of a run's checkpoint ``number``; -1 = the newest.
+
+    Raises:
+        UserError: Where there is no such checkpoint.
+    """
+    numbers = checkpoint_numbers(run_dir) if Path(run_dir).is_dir() else []
+    if not numbers:
+        raise UserError(f"no checkpoint (model_<iteration>.pt) in '{run_dir}'")
+    if number == -1:
+        return Path(run_dir) / checkpoint_name(numbers[-1])
+    if number not in numbers:
+        nearest = min(numbers, key=lambda existing: abs(existing - number))
+        raise UserError(
+            f"no checkpoint {number} in '{run_dir}' (nearest: {nearest}); there are: {', '.join(map(str, numbers))}"
+        )
+    return Path(run_dir) / checkpoint_name(number)
+
+
+def _find_run(load_run: str, task: str, experiment_name: str) -> Path:
     if (Path(load_run) / CONFIG_FILE).is_file():
         return Path(load_run)
     if task or experiment_name:

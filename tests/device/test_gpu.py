@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dummy_runner import distillation
 from small_env import small_config
 from test_end_to_end import TINY
 from torch import Tensor
@@ -142,18 +143,18 @@ def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path)
     config = load_config("parkour_depth", [*TINY, "sim.engine=mujoco_warp", f"sim.device={device}"])
     seed_everything(config.seed)
     runner = ParkourRunner(ParkourEnv(config, 8, device), config, tmp_path, str(device))
-    before = [parameter.clone() for parameter in runner.teacher.parameters()]
+    before = [parameter.clone() for parameter in runner.alg.actor.parameters()]
     runner.learn(3)
-    assert runner.dagger is not None and runner.dagger.rounds == 1
-    hidden = runner.dagger.student.encoder.hidden_state
+    assert distillation(runner).rounds == 1
+    hidden = distillation(runner).student.encoder.hidden_state
     assert hidden is not None and hidden.dtype == torch.float32  # autocast's float16 loses small gradients
     resumed = ParkourRunner(ParkourEnv(config, 8, device), config, None, str(device))
     resumed.load(str(tmp_path / "model_3.pt"))
     resumed.learn(1)
-    for network in (resumed.teacher, resumed.dagger.student):
+    for network in (resumed.alg.actor, distillation(resumed).student):
         assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
         assert all(parameter.device == device for parameter in network.parameters())
-    assert any((a != b).any() for a, b in zip(before, resumed.teacher.parameters(), strict=True))
+    assert any((a != b).any() for a, b in zip(before, resumed.alg.actor.parameters(), strict=True))
 
 
 @pytest.mark.gpu
@@ -162,4 +163,4 @@ def test_environments_on_the_cpu_train_networks_on_the_gpu() -> None:
     assert config.ppo.symmetry
     runner = ParkourRunner(ParkourEnv(config, 8, CPU), config, None, str(CUDA))
     runner.learn(3)
-    assert runner.dagger is not None and runner.dagger.rounds == 1
+    assert distillation(runner).rounds == 1

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from dummy_runner import distillation
 
 import play
 from legged_gym_ext import paths
@@ -257,10 +258,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(paths, "LOGS", tmp_path_factory.mktemp("logs"))
         folder = create_run_folder(config)
     runner = ParkourRunner(ParkourEnv(config, 4, CPU), config, None, "cpu")
-    assert runner.dagger is not None
     runner.save(str(folder / "model_0.pt"))
-    runner.dagger.rounds = 1
-    runner.iteration = 3
+    distillation(runner).rounds = 1
+    runner.current_learning_iteration = 3
     runner.save(str(folder / "model_3.pt"))
     return folder
 

@@ -15,7 +15,7 @@ from legged_gym_ext.config.rules import allowed
 from legged_gym_ext.device.host_number import HostNumber
 from legged_gym_ext.learning import frames
 from legged_gym_ext.learning.frames import FramePool
-from legged_gym_ext.learning.phases.distillation import LOSSES, Dagger
+from legged_gym_ext.learning.phases.distillation import LOSSES, Distillation
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import DepthTeacher, ScandotsTeacher
@@ -24,7 +24,7 @@ IMAGE = small_config().camera.resolution
 GROUPS = {"depth": ["proprio", "depth", "gait_phase"], "scan": ["proprio", "scan", "gait_phase"]}
 
 
-def make(kind: str = "depth", num_envs: int = 4, bfloat16: bool = False, **distill) -> tuple[DummyEnv, Dagger]:
+def make(kind: str = "depth", num_envs: int = 4, bfloat16: bool = False, **distill) -> tuple[DummyEnv, Distillation]:
     """Return an environment and a small DAgger on it."""
     config = small_config()
     for name, value in distill.items():
@@ -38,7 +38,7 @@ def make(kind: str = "depth", num_envs: int = 4, bfloat16: bool = False, **disti
         obs, GROUPS, kind, NUM_ACTIONS, distribution_cfg=gaussian, **arguments
     )
     student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, gru_hidden=16, **arguments)
-    return env, Dagger(teacher, student, config.distill, num_envs, obs, NUM_ACTIONS, "cpu", bfloat16)
+    return env, Distillation(teacher, student, config.distill, "columns", num_envs, obs, NUM_ACTIONS, "cpu", bfloat16)
 
 
 class Recorder(VecEnv):
@@ -60,7 +60,9 @@ class Recorder(VecEnv):
         return result
 
 
-def specification_gradients(dagger: Dagger, record: Recorder, hidden: Tensor | None, weight: float) -> list[Tensor]:
+def specification_gradients(
+    dagger: Distillation, record: Recorder, hidden: Tensor | None, weight: float
+) -> list[Tensor]:
     """Return the gradients of the specification's loop: every step, every image, one graph over the whole rollout."""
     student, teacher = dagger.student, dagger.teacher
     student.reset(hidden_state=hidden)

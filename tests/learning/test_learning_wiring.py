@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from dummy_env import NUM_ACTIONS, NUM_PRIVILEGED, NUM_PROPRIO, NUM_SCAN, DummyEnv, small_config
+from dummy_runner import collect, distillation
 from test_dagger import GROUPS, IMAGE, Recorder, make
 from torch import Tensor, nn
 
@@ -18,7 +19,8 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config, PPOConfig
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning import runner as runner_module
-from legged_gym_ext.learning.phases.distillation import Dagger
+from legged_gym_ext.learning.phases.base import Outcome
+from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.student import Student
@@ -30,7 +32,9 @@ CPU = torch.device("cpu")
 # ---------------------------------------------------------------------- DAgger
 
 
-def specification_update(dagger: Dagger, record: Recorder, hidden: Tensor) -> tuple[Student, list[float], list[float]]:
+def specification_update(
+    dagger: Distillation, record: Recorder, hidden: Tensor
+) -> tuple[Student, list[float], list[float]]:
     """Return the student after the specification's loop with gradient descent; and each update's loss and norm."""
     config, teacher, student = dagger.config, dagger.teacher, deepcopy(dagger.student)
     groups = [
@@ -137,7 +141,7 @@ def test_the_students_normalizer_has_seen_every_observation() -> None:
     gaussian = {"class_name": "GaussianDistribution"}
     teacher = DepthTeacher(obs, GROUPS, "depth", NUM_ACTIONS, distribution_cfg=gaussian, **arguments)
     student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, gru_hidden=16, **arguments)
-    dagger = Dagger(teacher, student, config.distill, 5, obs, NUM_ACTIONS, "cpu")
+    dagger = Distillation(teacher, student, config.distill, "columns", 5, obs, NUM_ACTIONS, "cpu")
     seen = []
     for _ in range(2):
         record = Recorder(env)
@@ -195,7 +199,7 @@ def test_the_networks_are_what_the_configuration_says(kind: str, scan: bool) -> 
     config = unusual_config(kind)
     config.height_scan.enabled = scan
     runner = ParkourRunner(DummyEnv(config), config, None, "cpu")
-    teacher, critic, dagger = runner.teacher, runner.alg.critic, runner.dagger
+    teacher, critic, dagger = runner.alg.actor, runner.alg.critic, distillation(runner)
     assert dagger is not None and dagger.teacher is teacher
     pixels = config.camera.resolution[0] * config.camera.resolution[1]
     hidden = [(24, 12), (12, NUM_ACTIONS)]
@@ -227,7 +231,7 @@ def test_the_networks_are_what_the_configuration_says(kind: str, scan: bool) -> 
 def test_the_teacher_multiplies_images_in_the_configured_precision() -> None:
     for precision in ("bfloat16", "float32"):
         config = small_config(precision=precision)
-        teacher = ParkourRunner(DummyEnv(config), config, None, "cpu").teacher
+        teacher = ParkourRunner(DummyEnv(config), config, None, "cpu").alg.actor
         assert teacher.mlp[0].dtype == getattr(torch, precision)
 
 
@@ -249,9 +253,9 @@ def test_every_number_of_ppo_reaches_it() -> None:
 def test_without_normalization_observations_go_in_as_they_are() -> None:
     config = small_config()
     runner = ParkourRunner(DummyEnv(config), config, None, "cpu")
-    assert runner.dagger is not None and runner.alg.symmetry is None
+    assert runner.alg.symmetry is None
     obs = runner.env.get_observations()
-    for network in (runner.teacher, runner.alg.critic, runner.dagger.student):
+    for network in (runner.alg.actor, runner.alg.critic, distillation(runner).student):
         assert torch.equal(network.obs_normalizer(obs["proprio"]), obs["proprio"])
 
 
@@ -264,8 +268,7 @@ def test_mirror_images_are_learned_from_where_that_is_configured(symmetry: bool)
     config.terrain.levels = config.terrain.variants = 1
     runner = ParkourRunner(ParkourEnv(config, 4, CPU), config, None, "cpu")
     batches: list[Tensor] = []
-    with torch.no_grad():
-        runner._collect()
+    collect(runner)
     for network in (runner.alg.actor, runner.alg.critic):
         network.register_forward_pre_hook(lambda module, inputs: batches.append(inputs[0]["proprio"].clone()))
     runner.alg.update()
@@ -286,8 +289,7 @@ def test_the_default_task_has_the_specifications_networks(others: str | None, mo
     overrides = ["terrain.levels=1", "terrain.variants=1"]
     config = load_config("parkour_depth", overrides + ([f"observations.others={others}"] if others else []))
     runner = ParkourRunner(ParkourEnv(config, 2, CPU), config, None, "cpu")
-    assert runner.dagger is not None
-    teacher, student = runner.teacher, runner.dagger.student
+    teacher, student = runner.alg.actor, distillation(runner).student
     assert sizes(teacher.mlp) == [(4139 + more, 512), *SPECIFIED]
     assert sizes(student.mlp) == [(75 + more, 512), *SPECIFIED]
     assert sizes(student.encoder.cnn) == [(64 * 28 * 28, 128), (128, 32)]
@@ -325,13 +327,15 @@ def test_the_speed_counts_the_steps_of_all_environments(
     runner = ParkourRunner(DummyEnv(config, 4), config, None, "cpu")
     runner.learn(1)
     writer = runner.logger.writer = Writer()  # type: ignore[assignment]
-    row = runner._row({"Loss/value": 0.5}, "")
+    outcomes = {"ppo": Outcome({"Loss/value": 0.5}, {"collection": 1.5, "learning": 0.5})}
+    row = runner._row(outcomes, "")
     monkeypatch.setattr(runner_module, "here", lambda: Ranks(0, ranks))
-    runner._report({"collection": 1.5, "learning": 0.5}, [row] * ranks, 3, 2.0)
+    runner._report(outcomes, [row] * ranks, 3, 2.0)
     assert writer.scalars["Perf/env_steps_per_second"] == pytest.approx(5 * 4 * ranks / 2.0)
     assert writer.scalars["Perf/collection_time"] == 1.5 and writer.scalars["Perf/learning_time"] == 0.5
     capsys.readouterr()
-    runner._report({"collection": 1.5, "learning": 0.5, "distill": 2.0}, [row] * ranks, 3, 2.0)
+    outcomes["distillation"] = Outcome({"Distill/loss": 0.25}, {"distill": 2.0})
+    runner._report(outcomes, [runner._row(outcomes, "")] * ranks, 3, 2.0)
     assert writer.scalars["Perf/env_steps_per_second"] == pytest.approx((5 + 7) * 4 * ranks / 4.0)
     assert f"{12 * ranks:,} steps/s" in capsys.readouterr().out
 
@@ -357,8 +361,8 @@ def test_first_episodes_begin_at_random_ages_where_that_is_asked(
     env.step = spy  # type: ignore[method-assign]
     runner.learn(1, argument)
     assert ages[0].unique().tolist() == (list(range(env.max_episode_length)) if random else [0])
-    assert runner.student_lane is not None
-    assert torch.equal(runner.student_lane["episode_length_buf"], ages[0])  # both lanes begin alike
+    assert runner.lanes["student"].snapshot is not None
+    assert torch.equal(runner.lanes["student"].snapshot["episode_length_buf"], ages[0])  # both lanes begin alike
 
 
 def test_the_project_of_weights_and_biases_is_the_configured_one(

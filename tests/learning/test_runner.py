@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from dummy_env import DummyEnv, small_config
-from dummy_runner import assert_same, make
+from dummy_runner import assert_same, collect, distillation, make
 from no_sync import NoSync, outside
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -27,13 +27,8 @@ from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.runs import checkpoint as checkpoint_module
-from legged_gym_ext.runs.checkpoint import (
-    checkpoint_numbers,
-    find_checkpoint,
-    find_run,
-    load_checkpoint,
-    save_checkpoint,
-)
+from legged_gym_ext.runs.checkpoint import FORMAT, VERSION, load_checkpoint, save_checkpoint
+from legged_gym_ext.runs.folder import checkpoint_numbers, find_checkpoint, find_run
 
 
 @pytest.mark.parametrize("kind", ["depth", "scandots"])
@@ -50,37 +45,36 @@ def test_three_iterations_and_three_resumed_are_six(tmp_path: Path, kind: str, p
     resumed.learn(3)
     assert checkpoint_numbers(tmp_path / "whole") == [6] and checkpoint_numbers(tmp_path / "parts") == [3, 6]
     whole, parts = (load_checkpoint(tmp_path / run / "model_6.pt") for run in ("whole", "parts"))
-    assert whole["iteration"] == 6 and whole["dagger"]["rounds"] == 5
+    assert whole["iteration"] == 6 and whole["phases"]["distillation"]["rounds"] == 5
     assert_same(whole, parts)
     before = load_checkpoint(tmp_path / "parts" / "model_3.pt")
-    for name in ("ppo", "dagger"):
+    for name in ("ppo", "distillation"):
         with pytest.raises(AssertionError):
-            assert_same(whole[name], before[name])
+            assert_same(whole["phases"][name], before["phases"][name])
 
 
 def test_lanes_do_not_touch_each_other(tmp_path: Path) -> None:
     """Distillation leaves the teacher's environment as it was, and takes the student's on from where it was."""
     runner = make(None)
     runner.learn(2)
-    assert runner.dagger is not None
-    teacher, student = runner.env.snapshot(), runner.student_lane
+    teacher, student = runner.env.snapshot(), runner.lanes["student"].snapshot
     with pytest.raises(AssertionError):
         assert_same(teacher, student)
     seen = []
-    collect = runner.dagger.collect
+    collect = distillation(runner).collect
 
     def spy(env: DummyEnv, statistics: Any) -> None:
         seen.append(env.snapshot())
         collect(env, statistics)
         seen.append(env.snapshot())
 
-    runner.dagger.collect = spy  # type: ignore[method-assign]
-    before = runner.statistics["teacher"].state_dict()
-    runner._distill()
+    distillation(runner).collect = spy  # type: ignore[method-assign]
+    before = runner.lanes["teacher"].statistics.state_dict()
+    distillation(runner).run(runner.lanes["student"])
     assert_same(runner.env.snapshot(), teacher)
-    assert_same(runner.statistics["teacher"].state_dict(), before)
+    assert_same(runner.lanes["teacher"].statistics.state_dict(), before)
     assert_same(seen[0], student)
-    assert_same(seen[1], runner.student_lane)
+    assert_same(seen[1], runner.lanes["student"].snapshot)
 
 
 def test_distillation_follows_the_schedule(tmp_path: Path) -> None:
@@ -89,8 +83,7 @@ def test_distillation_follows_the_schedule(tmp_path: Path) -> None:
     runner, rounds = make(None, config), []
     for _ in range(7):
         runner.learn(1)
-        assert runner.dagger is not None
-        rounds.append(runner.dagger.rounds)
+        rounds.append(distillation(runner).rounds)
     assert rounds == [0, 0, 1, 1, 1, 2, 2]  # after the iterations with index 2 and 5
 
 
@@ -108,8 +101,7 @@ def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precisio
         return step(actions)
 
     runner.env.step = spy  # type: ignore[method-assign]
-    with torch.no_grad():
-        runner._collect()
+    collect(runner)
     storage, total = runner.alg.storage, 6 * config.runner.num_steps_per_env
     storage.values.copy_(torch.arange(total).view(-1, 6, 1))  # names the samples
     batches = list(storage.mini_batch_generator(2, 1))
@@ -168,12 +160,7 @@ def test_steps_are_those_of_both_lanes(tmp_path: Path, capsys: pytest.CaptureFix
         "120 steps",
         "192 steps",
     ]
-    content = load_checkpoint(path)
-    del content["total_steps"]  # as in older ones
-    save_checkpoint(content, path)
-    older = make(None)
-    older.load(str(path))
-    assert older.total_steps == 120
+    assert load_checkpoint(path)["total_steps"] == 120
 
 
 def test_what_goes_wrong_in_the_physics_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,9 +246,9 @@ def test_networks_load_for_any_number_of_environments_but_training_does_not(tmp_
     assert other.load(path, resume=False)["distill"]["start"] == 1
     content = load_checkpoint(path)
     student = other.get_inference_policy("student")
-    assert_same(dict(student.state_dict()), content["dagger"]["student"])
+    assert_same(dict(student.state_dict()), content["phases"]["distillation"]["student"])
     assert student(other.env.get_observations()).shape == (2, 10)
-    assert_same(dict(other.get_inference_policy("teacher").state_dict()), content["ppo"]["actor_state_dict"])
+    assert_same(dict(other.get_inference_policy("teacher").state_dict()), content["phases"]["ppo"]["actor_state_dict"])
     with pytest.raises(UserError, match="policy 'studnt'.*did you mean 'student'"):
         other.get_inference_policy("studnt")  # type: ignore[arg-type]
 
@@ -281,10 +268,10 @@ def test_another_world_starts_new_episodes_and_says_why(key: str, tmp_path: Path
     capsys.readouterr()
     other.load(path)
     assert capsys.readouterr().out == f"environments start new episodes: '{path}' has other values of {key}\n"
-    assert other.student_lane is None and other.iteration == 2
-    assert_same(other.alg.save(), load_checkpoint(path)["ppo"])
+    assert other.lanes["student"].snapshot is None and other.iteration == 2
+    assert_same(other.alg.save(), load_checkpoint(path)["phases"]["ppo"])
     other.learn(1)
-    assert other.dagger is not None and other.dagger.rounds == 2
+    assert distillation(other).rounds == 2
 
 
 def test_another_engine_starts_new_episodes_whatever_auto_meant(tmp_path: Path, capsys: Any) -> None:
@@ -295,14 +282,14 @@ def test_another_engine_starts_new_episodes_whatever_auto_meant(tmp_path: Path, 
     same = make(None, config)
     capsys.readouterr()
     same.load(str(path))
-    assert capsys.readouterr().out == "" and same.student_lane is not None
+    assert capsys.readouterr().out == "" and same.lanes["student"].snapshot is not None
     content = load_checkpoint(path)
     content["engine"] = {"sim.engine": "mujoco_warp", "sim.device": "cuda"}  # what auto meant on another machine
     save_checkpoint(content, path)
     other = make(None)
     other.load(str(path))
     assert "has other values of sim.engine, sim.device\n" in capsys.readouterr().out
-    assert other.student_lane is None
+    assert other.lanes["student"].snapshot is None
 
 
 def test_a_student_can_be_added_to_a_run_without_one(tmp_path: Path, capsys: Any) -> None:
@@ -313,7 +300,7 @@ def test_a_student_can_be_added_to_a_run_without_one(tmp_path: Path, capsys: Any
     runner.load(str(tmp_path / "model_1.pt"))
     assert "has other values of distill.enabled\n" in capsys.readouterr().out
     runner.learn(1)
-    assert runner.dagger is not None and runner.dagger.rounds == 1
+    assert distillation(runner).rounds == 1
 
 
 def test_episodes_go_on_where_the_configuration_changes_other_things(tmp_path: Path, capsys: Any) -> None:
@@ -334,7 +321,7 @@ def test_learning_rates_given_with_resume_hold(schedule: str, tmp_path: Path) ->
     config.ppo.schedule = schedule
     make(tmp_path, config).learn(2)
     path = str(tmp_path / "model_2.pt")
-    saved = load_checkpoint(path)["ppo"]["optimizer_state_dict"]["param_groups"][0]["lr"]
+    saved = load_checkpoint(path)["phases"]["ppo"]["optimizer_state_dict"]["param_groups"][0]["lr"]
     assert (saved == config.ppo.learning_rate) == (schedule == "fixed")
     same = make(None, config)
     same.load(path)
@@ -343,9 +330,9 @@ def test_learning_rates_given_with_resume_hold(schedule: str, tmp_path: Path) ->
     config.distill.encoder_learning_rate, config.distill.actor_learning_rate = 5e-4, 2e-4
     other = make(None, config)
     other.load(path)
-    assert other.dagger is not None and other.student_lane is not None
+    assert other.lanes["student"].snapshot is not None
     assert [other.alg.learning_rate, *(group["lr"] for group in other.alg.optimizer.param_groups)] == [3e-4, 3e-4]
-    assert [group["lr"] for group in other.dagger.optimizer.param_groups] == [5e-4, 2e-4]
+    assert [group["lr"] for group in distillation(other).optimizer.param_groups] == [5e-4, 2e-4]
     config.ppo.schedule = "fixed"
     config.ppo.learning_rate = 1e-3  # as it was, but not as the adaptive schedule left it
     fixed = make(None, config)
@@ -367,8 +354,8 @@ def test_another_seed_given_with_resume_seeds_what_is_random(tmp_path: Path) -> 
         return runner
 
     (own,) = load_checkpoint(path)["ranks"]
-    assert_same(resumed(1, generators=5)._own_state(), own)
-    first, second = (resumed(8, generators)._own_state() for generators in (8, 9))
+    assert_same(resumed(1, generators=5).saving.own_state(), own)
+    first, second = (resumed(8, generators).saving.own_state() for generators in (8, 9))
     for name, lane in own["lanes"].items():
         differing = [key for key, value in lane.items() if not torch.equal(value, first["lanes"][name][key])]
         assert differing == ["generator"]
@@ -441,6 +428,15 @@ def test_what_is_no_checkpoint_gives_one_line_and_runs_nothing(tmp_path: Path) -
     assert torch.equal(load_checkpoint(good)["tensor"], torch.arange(1000))
 
 
+@pytest.mark.parametrize("version", [1, 2, VERSION + 1, None])
+def test_files_of_other_versions_are_refused_in_one_line(version: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "model_1.pt"
+    torch.save({"format": FORMAT, "version": version, "iteration": 1}, path)
+    with pytest.raises(UserError) as error:
+        make(None).load(str(path))
+    assert str(error.value) == f"checkpoint '{path}' has version {version}; this program reads version {VERSION}"
+
+
 @pytest.mark.parametrize("fail_in", ["torch.save", "fsync"])
 def test_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_in: str) -> None:
     path = tmp_path / "model_1.pt"
@@ -505,21 +501,21 @@ def test_rollouts_do_not_wait_for_the_device(kind: str, monkeypatch: pytest.Monk
     env = DummyEnv(config, num_envs=6)
     torch.manual_seed(0)
     runner = ParkourRunner(env, config, None, "cpu")
-    assert isinstance(runner.alg.storage, ParkourRolloutStorage) and runner.dagger is not None
-    for pool in (runner.dagger.frames, runner.alg.storage.frames):
+    assert isinstance(runner.alg.storage, ParkourRolloutStorage)
+    for pool in (distillation(runner).frames, runner.alg.storage.frames):
         if pool is not None:
             pool._lag = 2  # as on a GPU
     monkeypatch.setattr(env, "step", outside(env.step))
     monkeypatch.setattr(NanCheck, "report", outside(NanCheck.report))  # waits, once for each rollout
     monkeypatch.setattr(HostNumber, "get", outside(HostNumber.get))  # of some steps ago
     for _ in range(2):
-        with torch.no_grad(), NoSync():
-            runner._collect()
-            runner.dagger.collect(env, runner.statistics["student"])
+        with NoSync():
+            collect(runner)
+            distillation(runner).collect(env, runner.lanes["student"].statistics)
         runner.alg.update()
-        runner.dagger.update()
+        distillation(runner).update()
     with pytest.raises(AssertionError, match="reads a tensor's values"), NoSync():
-        runner.statistics["teacher"].summary()
+        runner.lanes["teacher"].statistics.summary()
 
 
 def test_images_in_half_precision_train_as_their_rounded_values_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,12 +534,12 @@ def test_images_in_half_precision_train_as_their_rounded_values_do(monkeypatch: 
         monkeypatch.setattr(env, "_look", look_and_round)
         env.reset()
         runner = ParkourRunner(env, config, None, "cpu")
-        assert isinstance(runner.alg.storage, ParkourRolloutStorage) and runner.dagger is not None
-        for pool in (runner.alg.storage.frames, runner.dagger.frames):
+        assert isinstance(runner.alg.storage, ParkourRolloutStorage)
+        for pool in (runner.alg.storage.frames, distillation(runner).frames):
             assert pool is not None and pool.images.dtype == getattr(torch, precision)
         runner.learn(3)
-        parameters.append([*runner.teacher.parameters(), *runner.dagger.student.parameters()])
-    assert runner.dagger.rounds == 2
+        parameters.append([*runner.alg.actor.parameters(), *distillation(runner).student.parameters()])
+    assert distillation(runner).rounds == 2
     assert all(torch.equal(*pair) for pair in zip(*parameters, strict=True))
 
 

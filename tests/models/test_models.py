@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from dummy_env import DummyEnv
+from dummy_runner import distillation
 from rsl_rl.models import MLPModel
 from rsl_rl.modules.distribution import GaussianDistribution
 from rsl_rl.utils import split_and_pad_trajectories
@@ -182,15 +183,14 @@ def test_depth_teacher_is_a_plain_mlp_however_its_frames_come(normalize: bool, g
 
 def test_default_dimensions_are_the_specifications() -> None:
     runner = ParkourRunner(DummyEnv(Config(), 2), Config(), None, "cpu")
-    assert runner.dagger is not None
     for actor, sizes in (
-        (runner.teacher, [4139, 512, 256, 128, 10]),
-        (runner.dagger.student, [75, 512, 256, 128, 10]),
+        (runner.alg.actor, [4139, 512, 256, 128, 10]),
+        (distillation(runner).student, [75, 512, 256, 128, 10]),
     ):
         layers = [layer for layer in actor.mlp if not isinstance(layer, nn.ELU)]
         assert [layer.in_features for layer in layers] + [layers[-1].out_features] == sizes
         assert len(actor.mlp) == 7
-    assert sum(p.numel() for p in runner.dagger.student.encoder.parameters()) == sum(
+    assert sum(p.numel() for p in distillation(runner).student.encoder.parameters()) == sum(
         p.numel() for p in SpecEncoder().parameters()
     )
     assert runner.alg.critic.obs_dim == 43 + 5 + 12

@@ -16,7 +16,7 @@ import pytest
 import rank_program
 import torch
 from dummy_env import DummyEnv
-from dummy_runner import assert_same, make
+from dummy_runner import assert_same
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
@@ -25,7 +25,8 @@ from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, su
 from legged_gym_ext.paths import ROOT
 from legged_gym_ext.processes import collectives, ranks
 from legged_gym_ext.processes.ranks import Ranks
-from legged_gym_ext.runs.checkpoint import FORMAT, checkpoint_numbers, load_checkpoint
+from legged_gym_ext.runs.checkpoint import load_checkpoint
+from legged_gym_ext.runs.folder import checkpoint_numbers
 from legged_gym_ext.runs.settle import default_num_envs, resolve_runtime
 
 PROGRAM = Path(rank_program.__file__)
@@ -114,7 +115,9 @@ def test_a_split_batch_gives_the_update_of_one_process(together: Any) -> None:
         assert ours["learning_rate"] == pytest.approx(expected["learning_rate"])
         for model in ("actor_state_dict", "critic_state_dict"):
             torch.testing.assert_close(ours["ppo"][model], expected["ppo"][model], rtol=1e-3, atol=1e-5)
-        torch.testing.assert_close(ours["dagger"]["student"], expected["dagger"]["student"], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            ours["distillation"]["student"], expected["distillation"]["student"], rtol=1e-3, atol=1e-5
+        )
 
 
 def test_three_iterations_and_three_resumed_are_six(together: Any) -> None:
@@ -140,8 +143,8 @@ def test_another_number_of_ranks_goes_on_with_new_episodes(together: Any, capsys
     config = rank_program.training_config()
     runner = ParkourRunner(DummyEnv(config, rank_program.ENVS), config, None, "cpu")
     runner.load(str(path))
-    assert runner.student_lane is None
-    assert_same(rank_program.networks(runner)["ppo"], load_checkpoint(path)["ppo"])
+    assert runner.lanes["student"].snapshot is None
+    assert_same(rank_program.networks(runner)["ppo"], load_checkpoint(path)["phases"]["ppo"])
     runner.learn(1)
     assert runner.iteration == 7
     out = capsys.readouterr().out
@@ -165,7 +168,7 @@ def test_one_ranks_failure_ends_all_with_a_line_and_a_checkpoint(how: str, toget
     content = load_checkpoint(tmp_path / "run" / "model_2.pt")
     second = together["ranks"][0]["history"][1]  # of a run that did not fail
     assert content["iteration"] == 2
-    assert_same({name: content[name] for name in ("ppo", "dagger")}, {n: second[n] for n in ("ppo", "dagger")})
+    assert_same(content["phases"], {name: second[name] for name in ("ppo", "distillation")})
     assert content["ranks"][0]["lanes"]["student"] is not None and content["ranks"][1] is None
 
 
@@ -279,18 +282,3 @@ def test_summaries_of_parts_are_those_of_the_whole() -> None:
         "Reward/alive": pytest.approx(log["Reward/alive"]),
         "Health/lost": pytest.approx(2 * log["Health/lost"]),
     }
-
-
-def test_checkpoints_of_version_1_go_on_bit_for_bit(tmp_path: Path) -> None:
-    make(tmp_path).learn(4)
-    make(tmp_path / "parts").learn(2)
-    content = load_checkpoint(tmp_path / "parts" / "model_2.pt")
-    (own,) = content.pop("ranks")
-    content["dagger"]["hidden_state"] = own.pop("student_memory")
-    own["random"]["cuda"] = []
-    path = tmp_path / "parts" / "old.pt"
-    torch.save({**content, **own, "format": FORMAT, "version": 1}, path)
-    resumed = make(tmp_path / "parts", seed=99)
-    resumed.load(str(path))
-    resumed.learn(2)
-    assert_same(load_checkpoint(tmp_path / "model_4.pt"), load_checkpoint(tmp_path / "parts" / "model_4.pt"))

@@ -6,27 +6,51 @@ with a recurrent student and truncated backpropagation through time.
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from rsl_rl.env import VecEnv
+from rsl_rl.models import MLPModel
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 
-from legged_gym_ext.config.schema import DistillConfig
+from legged_gym_ext.config.schema import Config, DistillConfig
+from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.learning.frames import FramePool
+from legged_gym_ext.learning.lanes import Lane
+from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.statistics import EpisodeStatistics
-from legged_gym_ext.models.actor import DEPTH, NEW_FRAME, ParkourActor
+from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import ScandotsTeacher
-from legged_gym_ext.processes.collectives import average_gradients
+from legged_gym_ext.processes.collectives import average_gradients, barrier, broadcast_module
 
 LOSSES = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
 """By the names in ``distill.loss``."""
 
 
-class Dagger:
+def make_student(setting: Setting) -> Student:
+    """Make the student that the configuration describes."""
+    config = setting.config
+    return Student(
+        setting.obs,
+        setting.obs_groups,
+        "student",
+        setting.env.num_actions,
+        image_shape=config.camera.resolution,
+        latent_dim=config.student.latent_dim,
+        fusion_hidden=config.student.fusion_hidden,
+        gru_hidden=config.student.gru_hidden,
+        hidden_dims=list(config.teacher.hidden_dims),
+        activation=config.teacher.activation,
+        obs_normalization=config.teacher.normalize_observations,
+    ).to(setting.device)
+
+
+class Distillation(Phase):
     """Collects the student's experience and updates encoder and actor together.
 
     The update runs the student again over the stored sequences, in mini-batches of environments: the graph of a whole
@@ -35,7 +59,8 @@ class Dagger:
     Args:
         teacher: Labels the observations with its mean action.
         student: Learns.
-        config: Steps, losses, learning rates.
+        config: Schedule, steps, losses, learning rates.
+        init_from_teacher: How the student begins, see :func:`create_depth_actor_from_teacher`.
         num_envs: Environments.
         obs: Observations by group, each (num_envs, size).
         num_actions: Size of an action.
@@ -43,11 +68,15 @@ class Dagger:
         bfloat16: Run the student under bfloat16 autocast, and store images so.
     """
 
+    title = "distillation"
+    lane = "student"
+
     def __init__(
         self,
         teacher: ParkourActor,
         student: Student,
         config: DistillConfig,
+        init_from_teacher: str,
         num_envs: int,
         obs: TensorDict,
         num_actions: int,
@@ -55,6 +84,7 @@ class Dagger:
         bfloat16: bool = False,
     ) -> None:
         self.teacher, self.student, self.config = teacher, student, config
+        self.init_from_teacher = init_from_teacher
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
@@ -68,10 +98,9 @@ class Dagger:
             fused=True,
         )
         steps, shape = config.steps_per_env, (config.steps_per_env, num_envs)
-        self.observations = TensorDict(
-            {key: torch.zeros(*shape, obs[key].shape[-1], device=device) for key in student.obs_groups},
-            batch_size=shape,
-        )
+        self.observations = {
+            group: torch.zeros(*shape, obs[group].shape[-1], device=device) for group in student.obs_groups
+        }
         image_dtype = torch.bfloat16 if bfloat16 else obs[DEPTH].dtype
         self.frames = FramePool(steps, num_envs, obs[DEPTH].shape[-1], image_dtype, device)
         self.teacher_actions = torch.zeros(*shape, num_actions, device=device)
@@ -80,6 +109,50 @@ class Dagger:
         self.scan_latents = torch.zeros(*shape, student.terrain_dim if self.follows_scan else 0, device=device)
         self.first_hidden = torch.zeros(1, num_envs, student.encoder.gru.hidden_size, device=device)
         self.action_difference = torch.zeros((), device=device)
+
+    @classmethod
+    def enabled(cls, config: Config) -> bool:
+        """Return whether there is to be a student."""
+        return config.distill.enabled
+
+    @classmethod
+    def steps(cls, config: Config) -> int:
+        """Return the steps of a distillation."""
+        return config.distill.steps_per_env
+
+    @classmethod
+    def make(cls, setting: Setting) -> Self:
+        """Make the student, and the phase in which it learns from the teacher."""
+        config, env, teacher = setting.config, setting.env, setting.alg.get_policy()
+        assert isinstance(teacher, ParkourActor)
+        return cls(
+            teacher,
+            make_student(setting),
+            config.distill,
+            config.student.init_from_teacher,
+            env.num_envs,
+            setting.obs,
+            env.num_actions,
+            setting.device,
+            setting.bfloat16,
+        )
+
+    def due(self, iteration: int) -> bool:
+        """Return whether the schedule has a distillation after PPO's update of that iteration."""
+        since_start = iteration - self.config.start
+        return since_start >= 0 and since_start % self.config.interval == 0
+
+    def run(self, lane: Lane) -> Outcome:
+        """Collect and learn; the first time, begin with the teacher's weights."""
+        start = time.perf_counter()
+        if self.rounds == 0:
+            self.student.init_from_teacher(self.teacher, self.init_from_teacher)
+            broadcast_module(self.student)  # some of its weights are random
+        with lane.turn() as env:
+            self.collect(env, lane.statistics)
+        barrier()
+        losses = {f"Distill/{name}": value for name, value in self.update().items()}
+        return Outcome(losses, {"distill": time.perf_counter() - start})
 
     @property
     def beta(self) -> float:
@@ -129,7 +202,8 @@ class Dagger:
                     hidden = hidden.detach()
                     sums += torch.stack([action_loss.detach(), feature_loss.detach(), norm])
                     updates += 1
-        self.student.update_normalization(self.observations.flatten(0, 1))  # type: ignore[arg-type]
+        seen = {group: values.flatten(0, 1) for group, values in self.observations.items()}
+        self.student.update_normalization(TensorDict(seen, batch_size=[self.dones.numel()]))
         loss, feature_loss, gradient_norm = (sums / updates).tolist()
         result = {
             "loss": loss,
@@ -154,9 +228,10 @@ class Dagger:
             The action loss, the feature loss (0 where there is none), and the hidden state to go on from.
         """
         seen, index = torch.unique(self.frames.index[steps, envs], return_inverse=True)
+        obs = {group: values[steps, envs] for group, values in self.observations.items()}
         with self.autocast:
             actions, latents, hidden = self.student.forward_sequence(
-                self.observations[steps, envs],  # type: ignore[arg-type]
+                TensorDict(obs, batch_size=index.shape),
                 self.frames.images.index_select(0, seen),
                 index,
                 hidden,
@@ -169,18 +244,25 @@ class Dagger:
             feature_loss = F.mse_loss(latents.to(targets.dtype), self.scan_latents[steps, envs])
         return action_loss, feature_loss, hidden.to(targets.dtype)
 
-    @property
-    def memory(self) -> Tensor | None:
+    def policy(self) -> MLPModel | None:
+        """Return the student, once it has learned."""
+        return self.student if self.rounds > 0 else None
+
+    def modules(self) -> Sequence[nn.Module]:
+        """Return the student."""
+        return (self.student,)
+
+    def own_state(self) -> Tensor | None:
         """Return a copy of the GRU's hidden state where the lane is, (1, num_envs, gru_hidden); None at its start."""
         hidden = self.student.encoder.hidden_state
         return None if hidden is None else hidden.clone()
 
-    @memory.setter
-    def memory(self, hidden: Tensor | None) -> None:
-        self.student.reset(hidden_state=None if hidden is None else hidden.to(self.device))
+    def load_own_state(self, state: Tensor | None) -> None:
+        """Give the student that hidden state."""
+        self.student.reset(hidden_state=None if state is None else state.to(self.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides how distillation goes on, except for :attr:`memory`, the environments' part."""
+        """Return the student, the optimizer and the number of distillations."""
         return {
             "rounds": self.rounds,
             "student": self.student.state_dict(),
@@ -201,7 +283,8 @@ class Dagger:
 
     def _record(self, step: int, obs: TensorDict, teacher_actions: Tensor, student_actions: Tensor) -> None:
         """Store what was seen at ``step`` and what both would do."""
-        self.observations[step].copy_(obs.select(*self.student.obs_groups))  # type: ignore[union-attr]
+        for group, values in self.observations.items():
+            values[step] = obs[group]
         self.frames.add(step, obs[DEPTH], obs[NEW_FRAME].squeeze(-1) > 0)
         self.teacher_actions[step] = teacher_actions
         if self.follows_scan:

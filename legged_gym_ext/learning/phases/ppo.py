@@ -1,12 +1,33 @@
-"""rsl_rl's PPO with advantages that are normalized over the samples of all ranks."""
+"""PPO of the teacher.
+
+After Schulman et al., "Proximal Policy Optimization Algorithms", 2017. The algorithm is rsl_rl's.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
+from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_class, resolve_obs_groups
 from tensordict import TensorDict
+from torch import nn
 
-from legged_gym_ext.processes.collectives import mean_and_std
+from legged_gym_ext.config.schema import Config, PPOConfig
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.groups import PRIVILEGED, PROPRIO
+from legged_gym_ext.learning.lanes import Lane
+from legged_gym_ext.learning.nan_check import NanCheck
+from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
+from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.learning.storage import ParkourRolloutStorage
+from legged_gym_ext.learning.symmetry import MirrorAugmentation
+from legged_gym_ext.processes.collectives import barrier, mean_and_std
 
 
 class ParkourPPO(PPO):
@@ -17,9 +38,38 @@ class ParkourPPO(PPO):
     """
 
     @staticmethod
-    def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> PPO:
-        """Construct the algorithm with a storage of one step, to be replaced: rsl_rl's has an image for every step."""
-        return PPO.construct_algorithm(obs, env, {**cfg, "num_steps_per_env": 1}, device)
+    def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> ParkourPPO:
+        """Construct actor, critic, storage and algorithm from ``cfg``, :func:`build.rsl_rl_config`'s dictionary.
+
+        rsl_rl's own makes a storage that has an image for every step, and an Adam that walks through the parameters
+        one by one.
+        """
+        _, algorithm = resolve_class(cfg["algorithm"])
+        actor_class, actor_arguments = resolve_class(cfg["actor"])
+        critic_class, critic_arguments = resolve_class(cfg["critic"])
+        symmetry = algorithm.pop("symmetry")
+        groups = cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], ["actor", "critic"])
+        actor = actor_class(obs, groups, "actor", env.num_actions, **actor_arguments).to(device)
+        critic = critic_class(obs, groups, "critic", 1, **critic_arguments).to(device)
+        storage = ParkourRolloutStorage(
+            env.num_envs,
+            cfg["num_steps_per_env"],
+            obs,
+            groups["actor"] + groups["critic"],
+            env.num_actions,
+            device,
+            torch.bfloat16 if cfg["bfloat16"] else None,
+        )
+        alg = ParkourPPO(actor, critic, storage, device=device, **algorithm, multi_gpu_cfg=cfg["multi_gpu"])
+        for group in alg.optimizer.param_groups:
+            group |= {"fused": True, "initial_lr": alg.learning_rate}
+        if symmetry:
+            if not isinstance(env, ParkourEnv):
+                raise UserError(
+                    f"ppo.symmetry: only of ParkourEnv the mirror image is known, not of {type(env).__name__}"
+                )
+            alg.symmetry = MirrorAugmentation(env, device)
+        return alg
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute return and advantage targets from the stored transitions and the observations after the last one."""
@@ -28,3 +78,91 @@ class ParkourPPO(PPO):
             advantages = self.storage.returns - self.storage.values
             mean, std = mean_and_std(advantages)
             self.storage.advantages = (advantages - mean) / (std + 1e-8)
+
+
+class TeacherPPO(Phase):
+    """In every iteration the teacher acts for a rollout and learns from it.
+
+    Args:
+        alg: The algorithm, with the networks and the storage.
+        config: Its configuration.
+        num_steps: Steps of a rollout.
+    """
+
+    title = "PPO"
+    lane = "teacher"
+
+    def __init__(self, alg: PPO, config: PPOConfig, num_steps: int) -> None:
+        self.alg, self.config, self.num_steps = alg, config, num_steps
+
+    @classmethod
+    def steps(cls, config: Config) -> int:
+        """Return the steps of a rollout."""
+        return config.runner.num_steps_per_env
+
+    @classmethod
+    def make(cls, setting: Setting) -> Self:
+        """Make the phase of rsl_rl's algorithm."""
+        return cls(setting.alg, setting.config.ppo, cls.steps(setting.config))
+
+    def due(self, iteration: int) -> bool:
+        """Return True."""
+        return True
+
+    def run(self, lane: Lane) -> Outcome:
+        """Collect a rollout and learn from it."""
+        start = time.perf_counter()
+        with lane.turn() as env:
+            self.collect(env, lane.statistics)
+        barrier()  # what runs for the first time is compiled, which takes one rank longer than another
+        collected = time.perf_counter()
+        losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
+        losses |= {
+            "Loss/learning_rate": self.alg.learning_rate,
+            "Policy/mean_std": self.alg.get_policy().output_std.mean().item(),
+        }
+        return Outcome(losses, {"collection": collected - start, "learning": time.perf_counter() - collected})
+
+    @torch.no_grad()
+    def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
+        """Let the teacher act for a rollout, and store it.
+
+        Raises:
+            ValueError: The environment returned NaN.
+        """
+        device = self.alg.device
+        obs = env.get_observations().to(device)
+        nan_check = NanCheck((PROPRIO, PRIVILEGED), device)
+        for _ in range(self.num_steps):
+            actions = self.alg.act(obs)
+            obs, rewards, dones, extras = env.step(actions.to(env.device))
+            obs, rewards, dones = obs.to(device), rewards.to(device), dones.to(device)
+            nan_check.add(obs, rewards, dones)
+            self.alg.process_env_step(obs, rewards, dones, extras)
+            statistics.add(rewards, dones, extras)
+        nan_check.report()
+        self.alg.compute_returns(obs)
+
+    def policy(self) -> MLPModel:
+        """Return the teacher."""
+        return self.alg.get_policy()
+
+    def modules(self) -> Sequence[nn.Module]:
+        """Return actor and critic."""
+        return self.alg.actor, self.alg.critic
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return rsl_rl's state of networks and optimizer."""
+        return self.alg.save()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state, but with the learning rate that this run was given.
+
+        An adaptive one goes on from where it was, unless this run was given another to begin with.
+        """
+        self.alg.load(state, load_cfg=None, strict=True)
+        optimizer, begin = self.alg.optimizer, self.config.learning_rate
+        if self.config.schedule == "fixed" or optimizer.param_groups[0]["initial_lr"] != begin:
+            self.alg.learning_rate = begin
+        for group in optimizer.param_groups:
+            group |= {"lr": self.alg.learning_rate, "initial_lr": begin}

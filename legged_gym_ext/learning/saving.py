@@ -1,0 +1,175 @@
+"""What of a training is saved, and how it goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.processes import collectives
+from legged_gym_ext.processes.launch import from_rank_zero
+from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
+from legged_gym_ext.runs.folder import checkpoint_name, prune_checkpoints
+from legged_gym_ext.runs.resume import keys_that_forbid_it, settled_engine
+
+if TYPE_CHECKING:
+    from legged_gym_ext.learning.runner import ParkourRunner
+
+
+class Saving:
+    """Saves a runner's training and loads it.
+
+    A checkpoint has what all ranks have in common, that is the phases' states, and each rank's own: its environments
+    and its random generators.
+
+    Args:
+        runner: Whose training.
+    """
+
+    def __init__(self, runner: ParkourRunner) -> None:
+        self._runner = runner
+        self._complete: dict[str, Any] | None = None
+        """Of several ranks, on the first: the checkpoint to write if one fails in the next iteration."""
+
+    def save(self, path: str | Path, infos: dict | None = None) -> None:
+        """Write everything that decides how the training goes on; of several ranks, the first writes for all."""
+        states = collectives.gather(map_tensors(self.own_state(), Tensor.cpu))
+        if states:
+            save_checkpoint(self.content(states, infos), path)
+            self._runner.logger.save_model(str(path), self._runner.iteration)
+        collectives.barrier()
+
+    def save_numbered(self) -> Path | None:
+        """Save the run's checkpoint of this iteration and delete those that need not be kept."""
+        folder = self._runner.log_dir
+        if folder is None:
+            return None
+        path = folder / checkpoint_name(self._runner.iteration)
+        self.save(path)
+        if here().rank == 0:
+            prune_checkpoints(folder, self._runner.config.runner.keep_checkpoints)
+        return path
+
+    def remember(self) -> None:
+        """Of several ranks, keep what to write if one of them fails before the next iteration is complete."""
+        if here().size > 1 and self._runner.log_dir is not None:
+            others = [None] * (here().size - 1)  # gathering theirs in every iteration would take too long
+            self._complete = map_tensors(self.content([self.own_state(), *others]), Tensor.clone)
+
+    def rescue(self) -> str:
+        """Write the last complete iteration's checkpoint because a rank failed; return what to tell of it."""
+        if self._complete is None or self._runner.log_dir is None:
+            return "no iteration was complete, so there is nothing to save"
+        path = self._runner.log_dir / checkpoint_name(self._complete["iteration"])
+        try:
+            if not path.exists():
+                save_checkpoint(self._complete, path)
+        except UserError as error:
+            return str(error)
+        return f"saved {path}"
+
+    def load(self, path: str | Path, resume: bool) -> dict[str, Any]:
+        """Go on from a checkpoint; return its configuration. See :meth:`ParkourRunner.load`."""
+        runner = self._runner
+        states: list[dict[str, Any] | None] = []
+
+        def read() -> tuple[dict[str, Any], int]:
+            content = load_checkpoint(path)
+            states.extend(content.pop("ranks"))
+            return content, len(states)
+
+        content, ranks = from_rank_zero(read)
+        changed = keys_that_forbid_it(content["config"], content["engine"], runner.config, runner.env.device)
+        own = collectives.scatter(states) if resume and ranks == here().size and not changed else None
+        try:
+            self._load_common(content)
+            if own is not None:
+                same_seed = content["config"]["seed"] == runner.config.seed
+                self._load_own_state(own if same_seed else self._with_new_generators(own))
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
+        if resume and here().rank == 0:
+            if ranks != here().size:
+                print(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
+            elif changed:
+                print(f"environments start new episodes: '{path}' has other values of {', '.join(changed)}")
+            elif missing := [str(rank) for rank, state in enumerate(states) if state is None]:
+                print(f"environments of rank {', '.join(missing)} start new episodes: '{path}' lacks them")
+        return content["config"]
+
+    def content(self, states: Sequence[dict[str, Any] | None], infos: dict | None = None) -> dict[str, Any]:
+        """Return what a checkpoint holds: what all ranks have in common, and the ``states`` of each."""
+        runner = self._runner
+        return {
+            "iteration": runner.iteration,
+            "total_steps": runner.total_steps,
+            "config": asdict(runner.config),
+            "engine": settled_engine(runner.config, runner.env.device),
+            "infos": infos,
+            "phases": {name: phase.state_dict() for name, phase in runner.phases.items()},
+            "ranks": list(states),
+        }
+
+    def own_state(self) -> dict[str, Any]:
+        """Return what only this rank has: its environments, and what goes with them, and random generators."""
+        runner = self._runner
+        return {
+            "lanes": {name: lane.state() for name, lane in runner.lanes.items()},
+            "statistics": {name: lane.statistics.state_dict() for name, lane in runner.lanes.items()},
+            "phases": {name: phase.own_state() for name, phase in runner.phases.items()},
+            "random": self._random_state(),
+        }
+
+    def _load_common(self, content: dict[str, Any]) -> None:
+        """Load the phases that are both in the checkpoint and in this run."""
+        for name, phase in self._runner.phases.items():
+            if name in content["phases"]:
+                phase.load_state_dict(content["phases"][name])
+        self._runner.current_learning_iteration = content["iteration"]
+        self._runner.total_steps = content["total_steps"]
+
+    def _load_own_state(self, state: dict[str, Any]) -> None:
+        """Go on with the environments; a lane that is new to the run begins where the first one is."""
+        runner = self._runner
+        first, *others = runner.lanes
+        trained = len(state["statistics"][first]["finished"]) * here().size
+        if trained != runner.env.num_envs * here().size:
+            raise ValueError(f"it has num_envs={trained}, this run {runner.env.num_envs * here().size}")
+        runner.env.restore(state["lanes"][first])
+        for name in others:
+            if name in state["lanes"]:
+                runner.lanes[name].snapshot = state["lanes"][name]
+            else:
+                runner.lanes[name].begin()
+        for name, statistics in state["statistics"].items():
+            if name in runner.lanes:
+                runner.lanes[name].statistics.load_state_dict(statistics)
+        for name, own in state["phases"].items():
+            if name in runner.phases:
+                runner.phases[name].load_own_state(own)
+        torch.set_rng_state(state["random"]["cpu"])
+        device = torch.device(runner.device)
+        if device.type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"], device)
+        runner.begun = True
+
+    def _with_new_generators(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a rank's state with the random generators as they are now, which this run's seed made them."""
+        generator = self._runner.env.snapshot()["generator"]
+        lanes = {name: {**lane, "generator": generator} for name, lane in state["lanes"].items()}
+        return {**state, "lanes": lanes, "random": self._random_state()}
+
+    def _random_state(self) -> dict[str, Tensor | None]:
+        """Return the state of torch's global generators."""
+        device = torch.device(self._runner.device)
+        return {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
