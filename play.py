@@ -14,7 +14,7 @@ from legged_gym_ext.evaluation import outcomes
 from legged_gym_ext.rendering import VIEWERS
 from legged_gym_ext.rendering.opengl import choose_backend
 from legged_gym_ext.runs.folder import find_saved
-from legged_gym_ext.runs.settle import resolve_runtime, seed_everything
+from legged_gym_ext.runs.settle import seed_everything, settle
 from legged_gym_ext.tasks import get_factories
 from legged_gym_ext.terrain.kinds import KINDS, only
 
@@ -33,19 +33,19 @@ POLICIES = ("student", "teacher")
 def main(argv: list[str]) -> None:
     """Play a run's policy: count how its episodes end, and show and film them where that is asked for."""
     args = parse_flags(argv)
-    config, checkpoint = find_saved(args)
+    asked, checkpoint = find_saved(args)
+    config = settle(asked)
     levels = config.terrain.levels
     if args.level is not None and not 0 <= args.level < levels:
         raise UserError(f"--level {args.level}: not a level of this run; allowed: 0 to {levels - 1} (terrain.levels)")
     video = prepare_video(args, checkpoint)
 
     seed_everything(config.seed)
-    runtime = resolve_runtime(config)
     factories = get_factories(config.task)
-    num_envs = min(runtime.num_envs, args.episodes or runtime.num_envs)
+    num_envs = min(config.env.num_envs, args.episodes or config.env.num_envs)
     episodes = args.episodes or num_envs
-    env = factories.make_env(config, num_envs, runtime.sim_device)
-    runner = factories.make_runner(env, config, None, runtime.rl_device)
+    env = factories.make_env(config, num_envs, torch.device(config.sim.device))
+    runner = factories.make_runner(env, config, None, torch.device(config.runner.device))
     runner.load(str(checkpoint), resume=False)
     policy, name = choose_policy(runner, args.policy)
 
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     viewer = open_viewer("none" if args.headless else args.viewer, scene)
     live = Live(viewer, env, shown) if viewer else None
     count = outcomes.EpisodeCount(kinds, outcomes.share_out(episodes, num_envs), env.dt)
-    run(env, policy, runtime.rl_device, count, recorder, live)
+    run(env, policy, torch.device(config.runner.device), count, recorder, live)
 
     print(f"\n{outcomes.table(count, env.library.kinds)}", flush=True)
     if not count.complete:

@@ -12,7 +12,7 @@ from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.rules import allowed
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.runs.settle import resolve_runtime
+from legged_gym_ext.runs.settle import settle, torch_device
 from legged_gym_ext.tasks import DEFAULT_TASK
 
 SIZES = {"cpu": "256,1024", "cuda": "256,1024,4096,8192"}
@@ -25,13 +25,13 @@ def main(argv: list[str]) -> None:
     from benchmarks.report import Report
     from benchmarks.worker import FAILED, measure
 
-    device = str(args.runtime.sim_device)
-    report = Report(device, args.runtime.engine, argv)
+    device = args.sim.device
+    report = Report(device, args.sim.engine, argv)
     started = time.perf_counter()
     try:
         for num_envs in args.sizes:
             for name in args.only:
-                case = Case(device, args.runtime.engine, num_envs, args.quick, args.out)
+                case = Case(device, args.sim.engine, num_envs, args.quick, args.out)
                 left = None if args.time_limit is None else args.time_limit - (time.perf_counter() - started)
                 report.records.append(measure(name, case, left))
                 print(flush=True)
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse and check the command line; the result's ``runtime`` has engine and device, ``sizes`` the environments."""
+    """Parse and check the command line; the result's ``sim`` is the settled section, ``sizes`` the environments."""
     parser = Parser("python -m benchmarks", description="Ratios, each of two figures of the same run.")
     parser.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:N")
     engines = ",".join(allowed("sim.engine"))
@@ -70,8 +70,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise UserError(f"--time_limit {args.time_limit}; allowed: more than 0")
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise UserError(f"--out {args.out}: a file, not a folder")
-    args.runtime = resolve_runtime(load_config(DEFAULT_TASK, [f"sim.engine={args.sim}", f"sim.device={args.device}"]))
-    kind = args.runtime.sim_device.type
+    args.sim = settle(load_config(DEFAULT_TASK, [f"sim.engine={args.sim}", f"sim.device={args.device}"])).sim
+    kind = torch_device(args.sim.device).type
     args.sizes = _sizes(args.num_envs or (QUICK_SIZES if args.quick else SIZES)[kind])
     return args
 

@@ -11,6 +11,7 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.runs.settle import settle
 from legged_gym_ext.tasks import DEFAULT_TASK
 
 
@@ -46,7 +47,7 @@ class Case:
     def config(self, *overrides: str) -> Config:
         """Return the default task's configuration, on the case's engine and device, with ``overrides``."""
         setting = (f"sim.engine={self.engine}", f"sim.device={self.device}", f"env.num_envs={self.num_envs}")
-        return load_config(DEFAULT_TASK, [*setting, "runner.logger=none", *overrides])
+        return settle(load_config(DEFAULT_TASK, [*setting, "runner.logger=none", *overrides]))
 
     def make_env(self, config: Config) -> ParkourEnv:
         """Build the environment of ``config``."""

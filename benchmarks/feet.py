@@ -44,8 +44,8 @@ def run(case: Case) -> dict[str, float]:
 
 
 def _measure(robot: Robot, shape: str, kind: str, level: int, num_envs: int) -> tuple[float, float, float]:
-    config = SimConfig()
-    spec = make_spec(robot, config)
+    config = SimConfig(engine="mujoco")
+    spec = make_spec(robot, config.dt, config.options)
     _reshape(spec, robot, shape)
     rows = make(TerrainConfig(), kind, level, 0).boxes
     for index in range(MAX_BOXES):

@@ -15,7 +15,6 @@ from rsl_rl.models import MLPModel
 from rsl_rl.runners import OnPolicyRunner
 
 from legged_gym_ext.config.schema import Config
-from legged_gym_ext.device.precision import use_bfloat16
 from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.learning.build import require_memory, rsl_rl_config
@@ -44,7 +43,7 @@ class ParkourRunner(OnPolicyRunner):
 
     Args:
         env: The environment.
-        config: The run's configuration.
+        config: The run's configuration, settled (runs/settle.py).
         log_dir: Folder of the log and the checkpoints; None = neither.
         device: Of the networks.
     """
@@ -54,7 +53,7 @@ class ParkourRunner(OnPolicyRunner):
     def __init__(self, env: Environment, config: Config, log_dir: str | Path | None, device: str) -> None:
         self.config = config
         self.log_dir = Path(log_dir) if log_dir is not None else None
-        bfloat16 = use_bfloat16(config.runner.precision, device)
+        bfloat16 = config.runner.precision == "bfloat16"
         phases, obs = enabled_phases(config), env.get_observations().to(device)
         rollouts = [phase.steps(config) for phase in phases.values()]
         require_memory(rollouts, obs, config.camera, env.num_envs, device, bfloat16)

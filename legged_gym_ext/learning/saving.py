@@ -16,7 +16,7 @@ from legged_gym_ext.processes.launch import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_name, prune_checkpoints
-from legged_gym_ext.runs.resume import keys_that_forbid_it, settled_engine
+from legged_gym_ext.runs.resume import keys_that_forbid_it
 
 if TYPE_CHECKING:
     from legged_gym_ext.learning.runner import ParkourRunner
@@ -85,7 +85,7 @@ class Saving:
             return content, len(states)
 
         content, ranks = from_rank_zero(read)
-        changed = keys_that_forbid_it(content["config"], content["engine"], runner.config, runner.env.device)
+        changed = keys_that_forbid_it(content["config"], runner.config)
         own = collectives.scatter(states) if resume and ranks == here().size and not changed else None
         try:
             self._load_common(content)
@@ -111,7 +111,6 @@ class Saving:
             "iteration": runner.iteration,
             "total_steps": runner.total_steps,
             "config": asdict(runner.config),
-            "engine": settled_engine(runner.config, runner.env.device),
             "infos": infos,
             "phases": {name: phase.state_dict() for name, phase in runner.phases.items()},
             "ranks": list(states),

@@ -6,41 +6,34 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from legged_gym_ext.config.schema import Config
-from legged_gym_ext.runs.settle import resolve_engine
+from legged_gym_ext.simulators import ENGINES
 
 _DECIDE = ("terrain.", "robot.", "sim.", "camera.", "height_scan.", "randomization.action_latency", "distill.enabled")
 """Beginnings of the keys that say what an environment's saved state means, or whether there is one: tiles are numbers
 in the library, joints and images are places in tensors. Of others, episodes under way may take up new values."""
 
-_NEVERTHELESS = ("sim.threads",)
-"""Keys among those that change nothing but the speed."""
+_NEVERTHELESS = ".threads"
+"""End of a key among those that changes nothing but the speed."""
 
 
-def settled_engine(config: Config, device: torch.device | str) -> dict[str, Any]:
-    """Return what ``sim.engine`` and ``sim.device`` mean for an environment on ``device``, by key."""
-    device = torch.device(device)
-    return {"sim.engine": resolve_engine(config.sim.engine, device), "sim.device": device.type}
-
-
-def keys_that_forbid_it(
-    saved: Mapping[str, Any], saved_engine: Mapping[str, Any], now: Config, device: Any
-) -> list[str]:
+def keys_that_forbid_it(saved: Mapping[str, Any], now: Config) -> list[str]:
     """Return the keys in which the configurations differ so that environments cannot go on from their saved states.
 
     Args:
-        saved: The checkpoint's configuration; what it lacks (it is older) has the default.
-        saved_engine: Its :func:`settled_engine`.
-        now: This run's configuration.
-        device: Of this run's environments.
+        saved: The checkpoint's configuration, settled (settle.py).
+        now: This run's, settled.
     """
-    default = dict(_values(asdict(Config())))
-    before = dict(_values(saved)) | dict(saved_engine)
-    after = dict(_values(asdict(now))) | settled_engine(now, device)
-    keys = [key for key in {**after, **before} if key.startswith(_DECIDE) and key not in _NEVERTHELESS]
-    return [key for key in keys if before.get(key, default.get(key)) != after.get(key)]
+    before, after = _deciding(saved), _deciding(asdict(now))
+    return [key for key in {**after, **before} if before.get(key) != after.get(key)]
+
+
+def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that count, by dotted key: of the engines' options the chosen one's, of devices the type."""
+    others = tuple(f"sim.{engine}." for engine in ENGINES if engine != config["sim"]["engine"])
+    values = {key: value for key, value in _values(config) if key.startswith(_DECIDE) and not key.startswith(others)}
+    values["sim.device"] = values["sim.device"].partition(":")[0]
+    return {key: value for key, value in values.items() if not key.endswith(_NEVERTHELESS)}
 
 
 def _values(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -99,6 +99,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def torch_device(name: str) -> torch.device:
+    """Return the device of that name."""
+    import torch
+
+    return torch.device(name)
+
+
 def _default_device(config: Config) -> str:
     """Return what ``sim.device: auto`` means: the GPU, if there is one and the engine can use it."""
     import torch

@@ -66,6 +66,8 @@ def make_simulator(
     Raises:
         UserError: The engine's packages are not installed, or the environments do not fit into the memory.
     """
+    if config.engine not in ENGINES:
+        raise ValueError(f"sim.engine is '{config.engine}': settle the configuration first (runs/settle.py)")
     module, _, name = ENGINES[config.engine].simulator.partition(":")
     try:
         simulator = getattr(importlib.import_module(module), name)
