@@ -10,13 +10,14 @@ from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.base import Environment
+from legged_gym_ext.runs.settle import settle
 
 NUM_PROPRIO, NUM_SCAN, NUM_PRIVILEGED, NUM_ACTIONS = 43, 12, 5, 10
 
 
 def small_config(**runner: Any) -> Config:
     """Return a configuration that trains the dummy environment in moments: every iteration distils."""
-    config = Config()
+    config = settle(Config())
     config.teacher.hidden_dims = [32, 16]
     config.teacher.critic_hidden_dims = [32, 16]
     config.student.gru_hidden = 16

@@ -12,6 +12,7 @@ from numpy import ndarray
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs import rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.runs.settle import settle
 from legged_gym_ext.terrain.boxes import ABSENT
 
 CPU = torch.device("cpu")
@@ -19,7 +20,7 @@ CPU = torch.device("cpu")
 
 def plain_config() -> Config:
     """Return a configuration without camera and noise whose numbers differ from the defaults."""
-    config = Config()
+    config = settle(Config())
     config.terrain.variants, config.terrain.levels = 2, 3
     config.camera.enabled = config.observations.noise.enabled = False
     config.randomization.full_at_level = 0

@@ -20,7 +20,7 @@ from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.processes.launch import joined
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
-from legged_gym_ext.runs.settle import seed_everything
+from legged_gym_ext.runs.settle import rank_config, seed_everything
 
 ENVS = 8
 """Environments of all ranks."""
@@ -36,7 +36,7 @@ def training_config() -> Config:
 def make(log_dir: Path | None, seed: int = 1) -> ParkourRunner:
     """Return a runner on this rank's part of the environments."""
     config = training_config()
-    own = here().config(config, cores=2)
+    own = rank_config(config)
     seed_everything(here().seed(seed))
     return ParkourRunner(DummyEnv(own, here().share(ENVS), seed=own.seed), config, log_dir, "cpu")
 

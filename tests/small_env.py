@@ -6,13 +6,14 @@ import torch
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs import rewards
+from legged_gym_ext.runs.settle import settle
 
 N = 6
 CPU = torch.device("cpu")
 
 
 def small_config() -> Config:
-    config = Config()
+    config = settle(Config())
     config.terrain.variants, config.terrain.levels = 2, 3
     config.rewards.weights = {name: (-1.0 if name == "termination" else 0.1) for name in rewards.TERMS}
     config.observations.others = ["gait_phase"]

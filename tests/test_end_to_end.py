@@ -17,7 +17,7 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.paths import ROOT
-from legged_gym_ext.runs.settle import seed_everything
+from legged_gym_ext.runs.settle import seed_everything, settle
 
 TINY = [
     *("terrain.levels=2", "terrain.variants=1", "runner.num_steps_per_env=6", "teacher.hidden_dims=[32,16]"),
@@ -45,7 +45,7 @@ def flatten(value: object, path: str = "") -> dict[str, object]:
 )
 def test_resuming_goes_on_bit_for_bit(task: str, engine: str, tmp_path: Path) -> None:
     """3 iterations and 3 more after a restart leave the same checkpoint as 6 in one go."""
-    config = load_config(task, [*TINY, f"sim.engine={engine}"])
+    config = settle(load_config(task, [*TINY, f"sim.engine={engine}"]))
     seed_everything(config.seed)
     whole = make_runner(config, tmp_path / "whole")
     whole.learn(6)
@@ -77,15 +77,14 @@ def test_resuming_goes_on_bit_for_bit(task: str, engine: str, tmp_path: Path) ->
     ],
 )
 def test_resuming_in_another_world_starts_new_episodes_in_it(changes: list[str], tmp_path: Path, capsys: Any) -> None:
-    config = load_config("parkour_depth", [*TINY, "sim.engine=mujoco"])
+    config = settle(load_config("parkour_depth", [*TINY, "sim.engine=mujoco"]))
     make_runner(config, tmp_path).learn(1)
-    runner = make_runner(load_config("parkour_depth", [*TINY, "sim.engine=mujoco", *changes]))
+    runner = make_runner(settle(load_config("parkour_depth", [*TINY, "sim.engine=mujoco", *changes])))
     capsys.readouterr()
     runner.load(str(tmp_path / "model_1.pt"))
     assert capsys.readouterr().out.endswith(f" has other values of {changes[0].partition('=')[0]}\n")
     assert isinstance(runner.env, ParkourEnv)
-    boxes = runner.env.simulator.snapshot()["boxes"]
-    assert torch.equal(runner.env.boxes, boxes)
+    assert torch.equal(runner.env.boxes, runner.env.library.boxes[runner.env.simulator.snapshot()["tile"]])
     runner.learn(1)
     assert runner.iteration == 2
 

@@ -11,18 +11,19 @@ import pytest
 import yaml
 
 from legged_gym_ext.config.files import load_config, load_saved_config, save_config
-from legged_gym_ext.config.schema import RobotConfig, SimConfig
+from legged_gym_ext.config.schema import RobotConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import resolve
 from legged_gym_ext.robot import load_robot
 from legged_gym_ext.simulators.mujoco.model import build_model
+from legged_gym_ext.simulators.mujoco.options import SolverOptions
 
 URDF = resolve(RobotConfig().urdf).read_text()
 
 
 def test_weighs_47_kg_and_stands_on_level_soles_at_its_base_height() -> None:
     robot = load_robot(RobotConfig())
-    model, layout = build_model(robot, SimConfig())
+    model, layout = build_model(robot, 0.005, SolverOptions())
     assert abs(model.body_mass.sum() - 47.0) < 0.1
     data = mujoco.MjData(model)
     data.qpos[2] = robot.base_height
@@ -78,7 +79,7 @@ def test_another_robot_with_its_own_names_gains_pose_and_order(tmp_path: Path) -
     robot = load_robot(config)
     assert robot.default_joint_pos.tolist() == [0, 0, 0, 0, -0.2, -0.2, 0.4, 0.4, -0.2, -0.2]
     assert robot.stiffness.tolist() == [80] * 7 + [90] + [80] * 2
-    model, layout = build_model(robot, SimConfig())
+    model, layout = build_model(robot, 0.005, SolverOptions())
     for column, joint in enumerate(config.joints):
         assert model.jnt_qposadr[model.joint(joint).id] == layout.qpos[column]
         assert model.actuator(column).name == joint

@@ -22,7 +22,7 @@ from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.checkpoint import save_checkpoint
 from legged_gym_ext.runs.folder import create_run_folder, find_saved
-from legged_gym_ext.runs.settle import GPU_ENVS, Runtime, resolve_runtime, seed_everything
+from legged_gym_ext.runs.settle import GPU_ENVS, seed_everything, settle
 from legged_gym_ext.tasks import register
 
 
@@ -172,7 +172,7 @@ def test_help_needs_no_heavy_import() -> None:
     code = (
         "import sys, runpy; sys.argv = ['train.py', '--help']\n"
         "try: runpy.run_path('train.py', run_name='__main__')\n"
-        "finally: print(sorted({'torch', 'mujoco', 'numba', 'numpy'} & set(sys.modules)))"
+        "finally: print(sorted({'torch', 'mujoco', 'numba', 'warp', 'rsl_rl'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -284,18 +284,21 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def have(count: int) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
 
     return have
 
 
 def test_auto_without_a_gpu(gpus: Callable[[int], None]) -> None:
     gpus(0)
-    runtime = resolve_runtime(config_of(""))
-    assert isinstance(runtime, Runtime)
-    assert runtime.engine == "mujoco"
-    assert runtime.sim_device == torch.device("cpu")
-    assert 1 <= runtime.num_envs <= 128 * available_cores()
-    assert resolve_runtime(config_of("--num_envs=3")).num_envs == 3
+    config = config_of("")
+    settled = settle(config)
+    assert (settled.sim.engine, settled.sim.device, settled.runner.device) == ("mujoco", "cpu", "cpu")
+    assert 1 <= settled.env.num_envs <= 128 * available_cores()
+    assert settled.runner.precision in ("float32", "bfloat16")
+    assert settle(config_of("--num_envs=3")).env.num_envs == 3
+    assert settle(settled) == settled
+    assert config == config_of("")  # what was asked for stays
 
 
 @pytest.mark.parametrize(
@@ -312,8 +315,8 @@ def test_auto_without_a_gpu(gpus: Callable[[int], None]) -> None:
 )
 def test_auto_with_gpus(line: str, engine: str, device: str, num_envs: int, gpus: Callable[[int], None]) -> None:
     gpus(2)
-    runtime = resolve_runtime(config_of(line))
-    assert (runtime.engine, str(runtime.sim_device), runtime.num_envs) == (engine, device, num_envs)
+    settled = settle(config_of(line))
+    assert (settled.sim.engine, settled.sim.device, settled.env.num_envs) == (engine, device, num_envs)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +329,7 @@ def test_auto_with_gpus(line: str, engine: str, device: str, num_envs: int, gpus
 def test_devices_that_do_not_do(line: str, message: str, gpus: Callable[[int], None]) -> None:
     gpus(1)
     with pytest.raises(UserError, match=re.escape(message)):
-        resolve_runtime(config_of(line))
+        settle(config_of(line))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity on this system")
@@ -334,10 +337,10 @@ def test_num_envs_auto_follows_the_cores_that_may_be_used() -> None:
     cores = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(cores)})
-        one = resolve_runtime(config_of("")).num_envs
+        one = settle(config_of("")).env.num_envs
     finally:
         os.sched_setaffinity(0, cores)
-    assert one * len(cores) == resolve_runtime(config_of("")).num_envs or len(cores) > 16
+    assert one * len(cores) == settle(config_of("")).env.num_envs or len(cores) > 16
 
 
 def test_seeds_decide_all_global_generators() -> None:

@@ -63,15 +63,15 @@ def test_order_of_precedence_is_defaults_then_yaml_then_overrides(tmp_path: Path
         tmp_path / "mine.yaml", "sim:\n  dt: 0.004\n  decimation: 5\nrewards:\n  weights: {alive: 1, flight: -2}\n"
     )
     config = load_config(path, ["sim.decimation=6", "rewards.weights.alive=3"])
-    assert (config.sim.dt, config.sim.decimation, config.sim.threads) == (0.004, 6, Config().sim.threads)
+    assert (config.sim.dt, config.sim.decimation, config.sim.mujoco.threads) == (0.004, 6, Config().sim.mujoco.threads)
     assert config.rewards.weights == {"alive": 3.0, "flight": -2.0}
 
 
 def test_a_task_may_start_from_another(tmp_path: Path) -> None:
-    write(tmp_path / "grandparent.yaml", "seed: 5\nsim: {dt: 0.001, threads: 7}\n")
+    write(tmp_path / "grandparent.yaml", "seed: 5\nsim: {dt: 0.001, mujoco: {threads: 7}}\n")
     write(tmp_path / "parent.yaml", "base: grandparent\nsim: {dt: 0.002}\n")
-    config = load_config(write(tmp_path / "child.yaml", "base: parent\nsim: {iterations: 3}\n"))
-    assert (config.seed, config.sim.dt, config.sim.threads, config.sim.iterations) == (5, 0.002, 7, 3)
+    config = load_config(write(tmp_path / "child.yaml", "base: parent\nsim: {decimation: 3}\n"))
+    assert (config.seed, config.sim.dt, config.sim.mujoco.threads, config.sim.decimation) == (5, 0.002, 7, 3)
     depth, scandots = load_config("parkour_depth"), load_config("parkour_scandots")
     assert scandots.rewards == depth.rewards
     assert (depth.teacher.kind, scandots.teacher.kind) == ("depth", "scandots")
@@ -134,7 +134,7 @@ def test_unknown_keys_name_the_nearest_and_the_allowed(key: str, near: str, list
         ("sim.dt=fast", "sim.dt: expected a number, got 'fast'"),
         ("sim.dt=true", "sim.dt: expected a number, got True"),
         ("sim.dt=", "sim.dt: expected a number, got None"),
-        ("sim.threads=1.5", "sim.threads: expected a whole number, got 1.5"),
+        ("sim.mujoco.threads=1.5", "sim.mujoco.threads: expected a whole number, got 1.5"),
         ("distill.enabled=maybe", "distill.enabled: expected true or false, got 'maybe'"),
         ("terrain.gaps.width=3", "terrain.gaps.width: expected a list [..., ...], each a number, got 3"),
         ("terrain.gaps.width=[1,x]", "terrain.gaps.width: expected a list [..., ...], each a number, got [1, 'x']"),

@@ -18,7 +18,7 @@ from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler
-from legged_gym_ext.runs.settle import seed_everything
+from legged_gym_ext.runs.settle import seed_everything, settle
 from legged_gym_ext.sensors.height_scan import ground_height
 from legged_gym_ext.sensors.kernels import cpu_numba, gpu_warp
 from legged_gym_ext.simulators import make_simulator
@@ -32,8 +32,12 @@ DEVICES = [CPU, pytest.param(CUDA, marks=pytest.mark.gpu)]
 
 
 def random_tiles() -> Tensor:
-    library = build_library(TerrainConfig())
-    return library.boxes[torch.randint(len(library.boxes), (N,))].contiguous()
+    """Rows of the default library, (N,)."""
+    return torch.randint(len(build_library(TerrainConfig()).boxes), (N,))
+
+
+def engine_on(engine: str, robot: Robot, device: torch.device) -> Simulator:
+    return make_simulator(SimConfig(engine=engine), robot, build_library(TerrainConfig(), device), N, device)
 
 
 def random_parameters(generator: torch.Generator) -> DomainParameters:
@@ -48,7 +52,7 @@ def walk(simulator: Simulator, robot: Robot, tiles: Tensor, steps: int) -> list[
     device, generator = simulator.device, torch.Generator().manual_seed(0)
     pose = torch.tensor(robot.default_joint_pos, dtype=torch.float32).repeat(N, 1)
     position = torch.rand(N, 3, generator=generator) * torch.tensor([10.0, 1.0, 0.0])
-    ground = ground_height(tiles, position[:, None, :2])[:, 0].clamp(min=-1.0)
+    ground = ground_height(build_library(TerrainConfig()).boxes[tiles], position[:, None, :2])[:, 0].clamp(min=-1.0)
     position[:, 2] = ground + robot.base_height + 0.05
     quat = quat_from_euler(*(0.05 * torch.randn(3, N, generator=generator)))
     every, still = torch.ones(N, dtype=torch.bool), torch.zeros(N, 3)
@@ -73,7 +77,7 @@ def test_physics_agree_with_the_cpu_engine(device: torch.device) -> None:
     """In all but a few worlds, where the order of a sum decides which foot touches first."""
     robot, tiles = load_robot(RobotConfig()), random_tiles()
     expected, found = (
-        walk(make_simulator(SimConfig(engine=engine), robot, N, where), robot, tiles, 12)
+        walk(engine_on(engine, robot, where), robot, tiles, 12)
         for engine, where in (("mujoco", CPU), ("mujoco_warp", device))
     )
     tolerance = {"root_pos": 5e-4, "root_quat": 5e-4, "joint_pos": 2e-3, "foot_pos": 2e-3, "root_lin_vel": 1e-2}
@@ -86,7 +90,7 @@ def test_physics_agree_with_the_cpu_engine(device: torch.device) -> None:
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_sensors_agree_with_the_cpu_kernels(device: torch.device) -> None:
-    boxes, mask = random_tiles(), torch.arange(N) % 4 != 0
+    boxes, mask = build_library(TerrainConfig()).boxes[random_tiles()], torch.arange(N) % 4 != 0
     position = torch.rand(N, 3) * torch.tensor([10.0, 1.0, 0.5]) + torch.tensor([0.0, -0.5, 1.0])
     rotation = matrix_from_quat(torch.nn.functional.normalize(torch.randn(N, 4), dim=1))
     points, seeds = torch.rand(N, 50, 2) * torch.tensor([12.0, 4.0]), torch.arange(N, dtype=torch.int32) * 991
@@ -140,7 +144,7 @@ def test_the_replayed_step_is_the_step() -> None:
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path) -> None:
-    config = load_config("parkour_depth", [*TINY, "sim.engine=mujoco_warp", f"sim.device={device}"])
+    config = settle(load_config("parkour_depth", [*TINY, "sim.engine=mujoco_warp", f"sim.device={device}"]))
     seed_everything(config.seed)
     runner = ParkourRunner(ParkourEnv(config, 8, device), config, tmp_path, str(device))
     before = [parameter.clone() for parameter in runner.alg.actor.parameters()]
@@ -159,7 +163,9 @@ def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path)
 
 @pytest.mark.gpu
 def test_environments_on_the_cpu_train_networks_on_the_gpu() -> None:
-    config = load_config("parkour_depth", [*TINY, "sim.engine=mujoco", "sim.device=cpu", "runner.device=cuda:0"])
+    config = settle(
+        load_config("parkour_depth", [*TINY, "sim.engine=mujoco", "sim.device=cpu", "runner.device=cuda:0"])
+    )
     assert config.ppo.symmetry
     runner = ParkourRunner(ParkourEnv(config, 8, CPU), config, None, str(CUDA))
     runner.learn(3)

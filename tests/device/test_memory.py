@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from legged_gym_ext.config.schema import RobotConfig, SimConfig
+from legged_gym_ext.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.robot import load_robot
 from legged_gym_ext.simulators import ENGINES, make_simulator
+from legged_gym_ext.terrain.library import build_library
 
 CPU = torch.device("cpu")
 
@@ -20,7 +21,7 @@ def test_too_many_environments_for_the_memory_are_one_clear_line(monkeypatch: py
     robot = load_robot(RobotConfig())
     for engine in ENGINES:
         with pytest.raises(UserError, match=r"env.num_envs: physics of 1000000000 environments needs .* GB, .* fit$"):
-            make_simulator(SimConfig(engine=engine), robot, 10**9, CPU)
+            make_simulator(SimConfig(engine=engine), robot, build_library(TerrainConfig()), 10**9, CPU)
     monkeypatch.setattr(memory, "available", lambda device: 1_234_567)
     with pytest.raises(UserError, match="'?cpu'? has 0.0 GB free; about 12 fit"):
         memory.require("physics", 100_000, 13, CPU)

@@ -25,6 +25,7 @@ from legged_gym_ext.rendering.opengl import works
 from legged_gym_ext.rendering.scene import RobotScene, look_at
 from legged_gym_ext.rendering.viewer import Live, open_viewer
 from legged_gym_ext.runs.folder import create_run_folder
+from legged_gym_ext.runs.settle import settle
 from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.boxes import CENTER, HALF
 from legged_gym_ext.terrain.kinds import only
@@ -141,7 +142,7 @@ def test_levels_are_spread_evenly_within_every_kind(num_envs: int) -> None:
 
 
 def test_environments_stay_at_the_level_that_they_are_placed_at() -> None:
-    env = ParkourEnv(load_config("parkour_depth", [*TINY, *outcomes.HELD_LEVELS]), 4, CPU)
+    env = ParkourEnv(settle(load_config("parkour_depth", [*TINY, *outcomes.HELD_LEVELS])), 4, CPU)
     kinds, levels = torch.tensor([1, 0, 3, 2]), torch.tensor([2, 0, 1, 2])
     env.place(kinds, levels)
     for _ in range(60):  # longer than an episode
@@ -152,9 +153,9 @@ def test_environments_stay_at_the_level_that_they_are_placed_at() -> None:
 
 
 def test_nothing_random_is_left_but_the_start() -> None:
-    config = load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM])
+    config = settle(load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM]))
     env = ParkourEnv(config, 2, CPU)
-    other = ParkourEnv(load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM, "seed=2"]), 2, CPU)
+    other = ParkourEnv(settle(load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM, "seed=2"])), 2, CPU)
     for name, tensor in DomainParameters.nominal(2, CPU).tensors().items():
         assert torch.equal(env.simulator.parameters.tensors()[name], tensor)
     mount = env.camera.initial_state()
@@ -170,7 +171,7 @@ def test_nothing_random_is_left_but_the_start() -> None:
 
 @pytest.mark.parametrize("kind", ["flat", "beams"])
 def test_one_terrain_can_be_played_although_the_run_left_it_out(kind: str) -> None:
-    config = load_config("walk_flat", [*TINY, *only([kind])])
+    config = settle(load_config("walk_flat", [*TINY, *only([kind])]))
     assert ParkourEnv(config, 1, CPU).library.kinds == (kind,)
 
 
@@ -179,7 +180,7 @@ def test_one_terrain_can_be_played_although_the_run_left_it_out(kind: str) -> No
 
 @pytest.fixture(scope="module")
 def env() -> ParkourEnv:
-    env = ParkourEnv(load_config("parkour_depth", TINY), 4, CPU)
+    env = ParkourEnv(settle(load_config("parkour_depth", TINY)), 4, CPU)
     env.place(torch.arange(4), torch.full((4,), 2))
     for _ in range(5):
         env.step(torch.randn(4, 10, generator=torch.Generator().manual_seed(0)))
@@ -253,7 +254,7 @@ def test_without_a_display_there_is_no_viewer_and_only_who_asked_for_one_is_told
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a run with a checkpoint of an untrained teacher and student."""
-    config = load_config("parkour_depth", [*TINY, "student.gru_hidden=16", "teacher.hidden_dims=[16]"])
+    config = settle(load_config("parkour_depth", [*TINY, "student.gru_hidden=16", "teacher.hidden_dims=[16]"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOGS", tmp_path_factory.mktemp("logs"))
         folder = create_run_folder(config)

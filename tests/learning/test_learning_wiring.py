@@ -26,6 +26,7 @@ from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import DepthTeacher, ScandotsTeacher
 from legged_gym_ext.processes.ranks import Ranks
+from legged_gym_ext.runs.settle import settle
 
 CPU = torch.device("cpu")
 
@@ -287,7 +288,7 @@ SPECIFIED = [(512, 256), (256, 128), (128, NUM_ACTIONS)]
 @pytest.mark.parametrize(("others", "more"), [("[]", 0), ("[gait_phase]", 2), (None, 2)])
 def test_the_default_task_has_the_specifications_networks(others: str | None, more: int) -> None:
     overrides = ["terrain.levels=1", "terrain.variants=1"]
-    config = load_config("parkour_depth", overrides + ([f"observations.others={others}"] if others else []))
+    config = settle(load_config("parkour_depth", overrides + ([f"observations.others={others}"] if others else [])))
     runner = ParkourRunner(ParkourEnv(config, 2, CPU), config, None, "cpu")
     teacher, student = runner.alg.actor, distillation(runner).student
     assert sizes(teacher.mlp) == [(4139 + more, 512), *SPECIFIED]

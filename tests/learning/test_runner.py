@@ -263,7 +263,7 @@ def test_another_world_starts_new_episodes_and_says_why(key: str, tmp_path: Path
     *sections, name = key.split(".")
     section = functools.reduce(getattr, sections, config)
     setattr(section, name, getattr(section, name) + 1)
-    config.sim.threads = 7  # does not matter
+    config.sim.mujoco.threads = 7  # does not matter
     other = make(None, config)
     capsys.readouterr()
     other.load(path)

@@ -25,9 +25,10 @@ from legged_gym_ext.learning.statistics import EpisodeStatistics, merge_logs, su
 from legged_gym_ext.paths import ROOT
 from legged_gym_ext.processes import collectives, ranks
 from legged_gym_ext.processes.ranks import Ranks
+from legged_gym_ext.runs import settle as settle_module
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_numbers
-from legged_gym_ext.runs.settle import default_num_envs, resolve_runtime
+from legged_gym_ext.runs.settle import default_num_envs, rank_config, settle
 
 PROGRAM = Path(rank_program.__file__)
 
@@ -229,37 +230,43 @@ def test_environments_are_split_evenly_or_not_at_all(envs: int, size: int, fitti
     assert Ranks(1, size, 1, size).share(size * envs) == envs
 
 
-def test_each_rank_has_seeds_and_threads_of_its_own() -> None:
-    config = Config()
+def test_each_rank_has_seeds_and_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settle(Config())
     config.seed, config.terrain.seed = 4, 7
-    own = [Ranks(rank, 8, rank % 4, 4).config(config, cores=10) for rank in range(8)]
+    monkeypatch.setattr(settle_module, "available_cores", lambda: 10)
+    own = []
+    for rank in range(8):
+        monkeypatch.setattr(ranks, "_here", Ranks(rank, 8, rank % 4, 4))
+        own.append(rank_config(config))
     assert (own[0].seed, own[0].terrain.seed) == (4, 7)
     assert len({c.seed for c in own}) == len({c.terrain.seed for c in own}) == 8
     assert not {Ranks(1, 2, 1, 2).seed(seed) for seed in range(100)} & set(range(200))
-    assert {c.sim.threads for c in own} == {2} and config.sim.threads == 0
+    assert {c.sim.mujoco.threads for c in own} == {2} and config.sim.mujoco.threads == 0
     assert Ranks(1, 8, 1, 4).threads(cores=2) == 1
-    assert Ranks().config(config, cores=10) is config
+    monkeypatch.setattr(ranks, "_here", Ranks())
+    assert rank_config(config) is config
 
 
 def test_auto_counts_all_ranks_and_each_has_the_gpu_of_its_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "_here", Ranks(3, 4, 1, 2))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     config = Config()
-    runtime = resolve_runtime(config)
-    assert (runtime.engine, runtime.sim_device, runtime.rl_device) == ("mujoco_warp", *[torch.device("cuda:1")] * 2)
-    assert runtime.num_envs == 4 * default_num_envs(runtime.sim_device)
+    settled = settle(config)
+    assert (settled.sim.engine, settled.sim.device, settled.runner.device) == ("mujoco_warp", "cuda:1", "cuda:1")
+    assert settled.env.num_envs == 4 * default_num_envs("cuda")
     config.sim.engine, config.runner.device = "mujoco", "cuda"
-    runtime = resolve_runtime(config)
-    assert runtime.num_envs == 4 * default_num_envs(runtime.sim_device)
-    assert runtime.rl_device == torch.device("cuda:1")
+    settled = settle(config)
+    assert settled.env.num_envs == 4 * default_num_envs("cpu")
+    assert settled.runner.device == "cuda:1"
     config.runner.device = "cuda:1"
     with pytest.raises(UserError, match="runner.device: of several ranks each has the GPU of its local rank"):
-        resolve_runtime(config)
+        settle(config)
     config.runner.device = "cuda"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="runner.device: this machine has no 'cuda:1'; it has: cpu, cuda:0"):
-        resolve_runtime(config)
+        settle(config)
 
 
 def test_summaries_of_parts_are_those_of_the_whole() -> None:

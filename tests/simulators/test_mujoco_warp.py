@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 import time
 from pathlib import Path
@@ -28,8 +29,10 @@ from legged_gym_ext.simulators.mujoco_warp import kernels
 from legged_gym_ext.simulators.mujoco_warp import parameters as parameter_kernels
 from legged_gym_ext.simulators.mujoco_warp.arrays import _bytes, bytes_per_world, capacities
 from legged_gym_ext.simulators.mujoco_warp.engine import MujocoWarpSimulator
+from legged_gym_ext.simulators.mujoco_warp.options import MujocoWarpOptions
+from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
 from legged_gym_ext.terrain.kinds import KINDS
-from legged_gym_ext.terrain.library import build_library
+from legged_gym_ext.terrain.library import TerrainLibrary, build_library
 
 N = 16
 CPU = torch.device("cpu")
@@ -42,19 +45,27 @@ def robot() -> Robot:
 
 
 def make(robot: Robot, engine: str = "mujoco_warp", **settings: int) -> Simulator:
-    return make_simulator(SimConfig(engine=engine, **settings), robot, N, CPU)
+    options = {"mujoco_warp": MujocoWarpOptions(**settings)} if settings else {}
+    return make_simulator(SimConfig(engine=engine, **options), robot, tile_library(), N, CPU)
 
 
 def both(robot: Robot) -> tuple[Simulator, Simulator]:
     return make(robot, "mujoco"), make(robot)
 
 
-def hardest_tiles(generator: torch.Generator) -> Tensor:
-    """The hardest tiles of all kinds in turn, (N, K, BOX_DIM)."""
+@functools.cache
+def tile_library() -> TerrainLibrary:
+    """The default library, and a last tile that has no boxes."""
     library = build_library(TerrainConfig(), CPU)
+    library.boxes = torch.cat([library.boxes, torch.tensor(ABSENT).repeat(1, MAX_BOXES, 1)])
+    return library
+
+
+def hardest_tiles(generator: torch.Generator) -> Tensor:
+    """The hardest tiles of all kinds in turn, (N,) rows of the library."""
     level = torch.full((N,), TerrainConfig().levels - 1)
     variant = torch.randint(0, TerrainConfig().variants, (N,), generator=generator)
-    return library.boxes[library.tile_index(torch.arange(N) % len(KINDS), level, variant)]
+    return tile_library().tile_index(torch.arange(N) % len(KINDS), level, variant)
 
 
 def random_parameters(generator: torch.Generator) -> DomainParameters:
@@ -63,16 +74,16 @@ def random_parameters(generator: torch.Generator) -> DomainParameters:
 
 
 def place(
-    simulators: tuple[Simulator, ...], robot: Robot, boxes: Tensor, generator: torch.Generator, tilt: float = 0.05
+    simulators: tuple[Simulator, ...], robot: Robot, tiles: Tensor, generator: torch.Generator, tilt: float = 0.05
 ) -> Tensor:
     """Set the tiles and drop the robots at random places of the courses; returns the default pose (N, 10)."""
     pose = torch.tensor(robot.default_joint_pos, dtype=torch.float32).repeat(N, 1)
     position = torch.rand(N, 3, generator=generator) * torch.tensor([10.0, 1.0, 0.0])
-    ground = ground_height(boxes, position[:, None, :2])[:, 0].clamp(min=-1.0)
+    ground = ground_height(tile_library().boxes[tiles], position[:, None, :2])[:, 0].clamp(min=-1.0)
     position[:, 2] = ground + robot.base_height + 0.03 + tilt
     quat = quat_from_euler(*(tilt * torch.randn(3, N, generator=generator)))
     for simulator in simulators:
-        simulator.set_tiles(EVERY, boxes)
+        simulator.set_tiles(EVERY, tiles)
         zero = torch.zeros(N, 3)
         simulator.reset(EVERY, position, quat, zero, zero, pose, torch.zeros(N, NUM_JOINTS))
     return pose
@@ -86,10 +97,10 @@ def test_agrees_with_the_cpu_engine_over_the_first_steps(robot: Robot) -> None:
     """Hardest tiles of every kind, tilted ramps among them, random parameters, a push; float32 against float64."""
     generator = torch.Generator().manual_seed(0)
     engines = both(robot)
-    boxes, parameters = hardest_tiles(generator), random_parameters(generator)
+    tiles, parameters = hardest_tiles(generator), random_parameters(generator)
     for engine in engines:
         engine.randomize(EVERY, parameters)
-    pose = place(engines, robot, boxes, generator)
+    pose = place(engines, robot, tiles, generator)
     push, pushed = torch.randn(N, 3, generator=generator), torch.arange(N) % 2 == 0
     tolerance = {"root_pos": 1e-4, "root_quat": 1e-4, "joint_pos": 5e-4, "foot_pos": 5e-4}
     tolerance |= {"root_lin_vel": 1e-3, "root_ang_vel": 1e-2, "joint_vel": 2e-2, "foot_vel": 1e-2}
@@ -213,8 +224,8 @@ def test_the_captured_step_is_the_physics_step_by_step(robot: Robot) -> None:
 def test_addresses_stay_and_nothing_waits_for_the_host(robot: Robot) -> None:
     generator = torch.Generator().manual_seed(8)
     simulator = make(robot)
-    boxes, parameters = hardest_tiles(generator), random_parameters(generator)
-    pose = place((simulator,), robot, boxes, generator)
+    tiles, parameters = hardest_tiles(generator), random_parameters(generator)
+    pose = place((simulator,), robot, tiles, generator)
     mask = torch.arange(N) % 3 == 0
     zero, joints = torch.zeros(N, 3), torch.zeros(N, NUM_JOINTS)
     quat = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(N, 4)
@@ -222,7 +233,7 @@ def test_addresses_stay_and_nothing_waits_for_the_host(robot: Robot) -> None:
     snapshot = simulator.snapshot()
     with NoSync():
         simulator.step(pose)
-        simulator.set_tiles(mask, boxes)
+        simulator.set_tiles(mask, tiles)
         simulator.randomize(mask, parameters)
         simulator.reset(mask, zero, quat, zero, zero, pose, joints)
         simulator.push(mask, zero)
@@ -242,7 +253,7 @@ def test_dropped_contacts_are_counted(robot: Robot, settings: dict[str, int]) ->
         simulator.step(pose)
         told |= simulator.state.overflow
     assert told.float().mean() > 0.5
-    simulator.set_tiles(EVERY, torch.zeros_like(simulator.snapshot()["boxes"]))
+    simulator.set_tiles(EVERY, torch.full((N,), len(tile_library().boxes) - 1))
     for _ in range(2):
         simulator.step(pose)
     assert not simulator.state.overflow.any()
@@ -266,7 +277,7 @@ def test_there_is_room_for_the_contacts_of_falls_on_the_hardest_tiles(robot: Rob
 def test_memory_estimate_is_what_the_arrays_take(robot: Robot) -> None:
     simulator = make(robot)
     assert isinstance(simulator, MujocoWarpSimulator)
-    room = capacities(simulator.model, simulator.layout, SimConfig())
+    room = capacities(simulator.model, simulator.layout, MujocoWarpOptions())
     arrays = _bytes(simulator._model) + _bytes(simulator._data)
     assert arrays < N * bytes_per_world(simulator.model, *room) < 3 * arrays
 

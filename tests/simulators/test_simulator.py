@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from tile_library import library_of
 
 from legged_gym_ext.config.schema import RobotConfig, SimConfig
 from legged_gym_ext.paths import resolve
@@ -19,7 +20,8 @@ from legged_gym_ext.simulators import ENGINES, make_simulator
 from legged_gym_ext.simulators.base import DomainParameters, Simulator
 from legged_gym_ext.simulators.mujoco import kernels
 from legged_gym_ext.simulators.mujoco.model import build_model, make_spec
-from legged_gym_ext.terrain.boxes import ABSENT, CENTER, HALF, MAX_BOXES, QUAT
+from legged_gym_ext.simulators.mujoco.options import MujocoOptions
+from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 GRAVITY = 9.81
 
@@ -64,10 +66,17 @@ def stand(simulator: Simulator, robot: Robot, mask: torch.Tensor | None = None, 
     return pose
 
 
-def make(engine: SimConfig, robot: Robot, num_envs: int, tiles: torch.Tensor) -> Simulator:
-    simulator = make_simulator(engine, robot, num_envs, torch.device("cpu"))
-    simulator.set_tiles(torch.ones(num_envs, dtype=torch.bool), tiles)
+def make(engine: SimConfig, robot: Robot, num_envs: int, *tiles: torch.Tensor) -> Simulator:
+    """Make an engine whose environments are on the first of ``tiles`` (num_envs, K, BOX_DIM); see ``rows``."""
+    library = library_of(torch.cat(tiles))
+    simulator = make_simulator(engine, robot, library, num_envs, torch.device("cpu"))
+    simulator.set_tiles(torch.ones(num_envs, dtype=torch.bool), rows(num_envs, 0))
     return simulator
+
+
+def rows(num_envs: int, number: int) -> torch.Tensor:
+    """Return each environment's row of the library in the tiles of that number."""
+    return number * num_envs + torch.arange(num_envs)
 
 
 def test_agrees_with_a_single_world_whose_boxes_are_compiled_in(robot: Robot, engine: SimConfig) -> None:
@@ -79,9 +88,9 @@ def test_agrees_with_a_single_world_whose_boxes_are_compiled_in(robot: Robot, en
     targets = [pose + 0.3 * torch.randn(num_envs, NUM_JOINTS, generator=generator) for _ in range(15)]
     for target in targets:
         simulator.step(target)
-    _, layout = build_model(robot, engine)
+    _, layout = build_model(robot, engine.dt, engine.options)
     for env in range(num_envs):
-        spec = make_spec(robot, engine)
+        spec = make_spec(robot, engine.dt, engine.options)
         for index, row in enumerate(tiles[env].double().numpy()):
             geom = spec.geom(f"box{index}")
             if row[HALF][0] > 0:
@@ -160,7 +169,7 @@ def test_feet_are_where_the_kinematics_of_the_urdf_put_them(robot: Robot, engine
 
 
 def test_a_mask_leaves_the_other_environments_alone(robot: Robot, engine: SimConfig) -> None:
-    simulator = make(engine, robot, 4, flat_tile(4))
+    simulator = make(engine, robot, 4, flat_tile(4), steps_tile(4, 2))
     pose = stand(simulator, robot)
     for _ in range(5):
         simulator.step(pose + 0.2)
@@ -169,7 +178,8 @@ def test_a_mask_leaves_the_other_environments_alone(robot: Robot, engine: SimCon
     stand(simulator, robot, mask)
     parameters = DomainParameters.nominal(4, "cpu", friction=0.1)
     simulator.randomize(mask, parameters)
-    simulator.set_tiles(mask, steps_tile(4, 2))
+    simulator.set_tiles(mask, rows(4, 1))
+    assert simulator.tile.tolist() == [4, 1, 2, 7]
     simulator.push(mask, torch.ones(4, 3))
     for name, tensor in simulator.state.tensors().items():
         torch.testing.assert_close(tensor[~mask], before[name][~mask], atol=0.0, rtol=0.0, msg=name)
@@ -261,7 +271,7 @@ def test_a_reset_leaves_nothing_of_the_past(robot: Robot, engine: SimConfig) -> 
 
 
 def test_restore_gives_the_same_future_bit_for_bit(robot: Robot, engine: SimConfig) -> None:
-    simulator = make(engine, robot, 3, steps_tile(3, 7))
+    simulator = make(engine, robot, 3, steps_tile(3, 7), flat_tile(3))
     pose = stand(simulator, robot)
     generator = torch.Generator().manual_seed(1)
     targets = [pose + 0.3 * torch.randn(3, NUM_JOINTS, generator=generator) for _ in range(20)]
@@ -277,13 +287,26 @@ def test_restore_gives_the_same_future_bit_for_bit(robot: Robot, engine: SimConf
     first = future()
     # Spoil everything that a snapshot must bring back.
     every = torch.ones(3, dtype=torch.bool)
-    simulator.set_tiles(every, flat_tile(3))
+    simulator.set_tiles(every, rows(3, 1))
     simulator.randomize(every, DomainParameters.nominal(3, "cpu", friction=0.2))
     stand(simulator, robot)
     simulator.restore(snapshot)
     second = future()
     for name in first:
         torch.testing.assert_close(second[name], first[name], atol=0.0, rtol=0.0, msg=name)
+    assert simulator.tile.tolist() == [0, 1, 2] and torch.equal(simulator.parameters.friction, torch.ones(3))
+    assert not any(tensor.shape[1:] == (MAX_BOXES, BOX_DIM) for tensor in snapshot.values())  # tiles by number
+    simulator.close()
+
+
+def test_a_new_engine_stands_on_the_first_tile_of_the_library(robot: Robot, engine: SimConfig) -> None:
+    tiles = torch.cat([flat_tile(1), steps_tile(1, 1)])
+    simulator = make_simulator(engine, robot, library_of(tiles), 2, torch.device("cpu"))
+    assert simulator.tile.tolist() == [0, 0]
+    pose = stand(simulator, robot, height=0.0)
+    for _ in range(20):
+        simulator.step(pose)
+    assert (simulator.state.foot_force[..., 2].sum(dim=1) > 50.0).all()
 
 
 def test_a_world_that_diverges_is_told_and_harms_no_other(robot: Robot, engine: SimConfig) -> None:
@@ -329,7 +352,7 @@ def test_each_sign_of_a_broken_world_is_enough() -> None:
 def test_the_number_of_threads_does_not_matter(robot: Robot) -> None:
     results = []
     for threads in (1, 2):
-        simulator = make(SimConfig(threads=threads), robot, 5, steps_tile(5, 3))
+        simulator = make(SimConfig(engine="mujoco", mujoco=MujocoOptions(threads=threads)), robot, 5, steps_tile(5, 3))
         pose = stand(simulator, robot)
         for step in range(10):
             simulator.step(pose + 0.02 * step)
