@@ -6,10 +6,11 @@ their own. Heavy modules are imported when a task is built, so that ``--help`` a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from legged_gym_ext import paths
 from legged_gym_ext.errors import UserError, unknown
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     EnvFactory = Callable[[Config, int, torch.device], ParkourEnv]
     RunnerFactory = Callable[[ParkourEnv, Config, Path | None, torch.device], ParkourRunner]
 
+E = TypeVar("E")
 DEFAULT_TASK = "parkour_depth"
 YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -89,3 +91,14 @@ def find_yaml(task: str) -> Path:
 def get_factories(task: str) -> Factories:
     """Return what builds ``task``: the registered factories, or the parkour environment and runner."""
     return _registered[task][1] if task in _registered else Factories()
+
+
+@contextmanager
+def closing(env: E) -> Iterator[E]:
+    """Close ``env`` when the context ends, however it ends. A task's own environment may have no ``close()``."""
+    try:
+        yield env
+    finally:
+        close = getattr(env, "close", None)
+        if close:
+            close()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import train
 from legged_gym_ext import paths
+from legged_gym_ext.commands import train
 from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config, load_saved_config
 from legged_gym_ext.config.schema import Config
@@ -168,14 +168,16 @@ def test_from_a_shell_a_mistake_shows_no_traceback_and_needs_no_heavy_import() -
     assert done.stdout == "[]\n"
 
 
-def test_help_needs_no_heavy_import() -> None:
+@pytest.mark.parametrize("program", ["train.py", "play.py"])
+def test_help_needs_no_heavy_import(program: str) -> None:
     code = (
-        "import sys, runpy; sys.argv = ['train.py', '--help']\n"
-        "try: runpy.run_path('train.py', run_name='__main__')\n"
-        "finally: print(sorted({'torch', 'mujoco', 'numba', 'numpy'} & set(sys.modules)))"
+        f"import sys, runpy; sys.argv = ['{program}', '--help']\n"
+        f"try: runpy.run_path('{program}', run_name='__main__')\n"
+        "finally: print(sorted({'torch', 'mujoco', 'numba', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: {program} ")
     assert "{auto,mujoco,mujoco_warp}" in done.stdout
     assert done.stdout.endswith("\n[]\n")
 
