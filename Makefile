@@ -31,7 +31,7 @@ format: $(VENV)/.installed-test
 	@$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
 
 # The stamps say what is installed; they are renewed when what is to be installed changes.
 

@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 TOP = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+?)"', (TOP / "legged_gym_ext" / "__init__.py").read_text("utf-8"))
 assert VERSION, "no __version__ in legged_gym_ext/__init__.py"
+DATA = {"legged_gym_ext.configs": "configs", "legged_gym_ext.resources": "resources"}
 
 setup(
     name="legged_gym_ext",
@@ -18,7 +19,16 @@ setup(
     author="The legged_gym_ext authors",
     license="BSD-3-Clause",
     python_requires=">=3.11",
-    packages=find_packages(str(TOP), include=["legged_gym_ext", "legged_gym_ext.*"]),
+    # configs/ and resources/ stand at the top of the repository; a wheel has them inside of the package (see paths.py).
+    packages=[*find_packages(str(TOP), include=["legged_gym_ext", "legged_gym_ext.*"]), *DATA],
+    package_dir=DATA,
+    package_data={name: ["**/*"] for name in DATA},
+    entry_points={
+        "console_scripts": [
+            "legged-gym-train=legged_gym_ext.commands.train:command",
+            "legged-gym-play=legged_gym_ext.commands.play:command",
+        ]
+    },
     install_requires=[
         "torch>=2.11,<3",
         "numpy>=2,<3",
@@ -37,6 +47,12 @@ setup(
         "pillow>=11,<14",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "hypothesis>=6,<7", "ruff>=0.16,<1", "pyright[nodejs]>=1.1.400,<2"],
+        "test": [
+            "pytest>=8,<10",
+            "hypothesis>=6,<7",
+            "ruff>=0.16,<1",
+            "pyright[nodejs]>=1.1.400,<2",
+            "setuptools>=77,<90",
+        ],
     },
 )

@@ -1,13 +1,19 @@
-"""Where the checkout's own files are: task configurations, robot descriptions and run folders."""
+"""Where files are: task configurations, robot descriptions and run folders.
+
+In a checkout, ``configs/`` and ``resources/`` are beside the package; a wheel has them in it (see setup.py).
+"""
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
+_FROM_WHEEL = (_PACKAGE / "configs").is_dir()
+ROOT = _PACKAGE if _FROM_WHEEL else _PACKAGE.parent
+"""The folder with ``configs/`` and ``resources/``: the checkout's top, or the installed package."""
 CONFIGS = ROOT / "configs"
-LOGS = ROOT / "logs"
+LOGS = (Path.cwd() if _FROM_WHEEL else ROOT) / "logs"
 
 
 def resolve(path: str | Path) -> Path:
-    """Return ``path`` itself where it is absolute or exists here, else the same path below the checkout's top."""
+    """Return ``path`` itself where it is absolute or exists here, else the same path below :data:`ROOT`."""
     path = Path(path).expanduser()
     return path if path.is_absolute() or path.exists() else ROOT / path

@@ -155,7 +155,8 @@ def test_the_package_is_described_in_one_place(monkeypatch: pytest.MonkeyPatch) 
     packages = {
         str(path.parent.relative_to(ROOT)).replace("/", ".") for path in ROOT.glob("legged_gym_ext/**/__init__.py")
     }
-    assert set(arguments["packages"]) == packages
+    assert set(arguments["packages"]) == packages | set(arguments["package_dir"])
+    assert arguments["package_dir"] == {"legged_gym_ext.configs": "configs", "legged_gym_ext.resources": "resources"}
     assert "project" not in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
@@ -165,5 +166,5 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 
 def test_no_file_of_the_set_up_names_a_registry() -> None:
-    for name in ("setup.py", "pyproject.toml", "constraints.txt", "Makefile", ".ci/run", ".ci/venv"):
+    for name in ("setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in", "Makefile", ".ci/run", ".ci/venv"):
         assert not re.search(r"https?://|index-url", (ROOT / name).read_text("utf-8")), name

@@ -49,7 +49,7 @@ def make_parser(description: str) -> Parser:
         description=description,
         allow_abbrev=False,
         usage="%(prog)s [--flag VALUE ...] [section.key=value ...]",
-        epilog="Any key of the configuration (see configs/ and legged_gym_ext/config.py) may be given as "
+        epilog="Any key of the configuration (see configs/ and legged_gym_ext/config/) may be given as "
         "section.key=value, for example distill.interval=5 or 'terrain.gaps.width=[0.1,0.5]'.",
     )
     engines = ",".join(allowed("sim.engine"))

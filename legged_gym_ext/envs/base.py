@@ -16,6 +16,9 @@ class Environment(VecEnv):
     ``success`` and ``progress``, both (num_envs,).
     """
 
+    def close(self) -> None:
+        """End the environment; nothing may be called afterwards."""
+
     @abstractmethod
     def snapshot(self) -> dict[str, Any]:
         """Return copies of everything that decides the future; ``generator`` is the random generator's state."""

@@ -1,70 +1,20 @@
-"""Playing a trained policy and counting how its episodes end."""
+"""Counting how the episodes of a policy end, and the table of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from rsl_rl.models import MLPModel
 from torch import Tensor
 
 from legged_gym_ext.learning.statistics import COUNTS
-
-if TYPE_CHECKING:
-    from legged_gym_ext.envs.parkour_env import ParkourEnv
-
-HELD_LEVELS = ("curriculum.enabled=false",)
-NOTHING_RANDOM = (
-    "observations.noise.enabled=false",
-    "randomization.enabled=false",
-    "camera.depth_noise=0.0",
-    "camera.dropout=0.0",
-    "camera.position_noise=0.0",
-    "camera.rotation_noise_degrees=0.0",
-)
-"""Changes to a run's configuration that switch noise, domain randomization, latency and pushes off.
-
-Robots still start at slightly random places, headings and joint angles.
-"""
-
-
-def spread_levels(kinds: Tensor, levels: int) -> Tensor:
-    """Return a level for each environment, (num_envs,) long: evenly over 0 .. ``levels`` - 1 within every kind.
-
-    The j-th of a kind's n environments, j = 0 .. n - 1, gets level floor((j + 1/2) levels / n).
-    """
-    same = kinds[:, None] == kinds
-    place = torch.tril(same, diagonal=-1).sum(dim=1)
-    return ((2 * place + 1) * levels) // (2 * same.sum(dim=1))
-
-
-def examples(kinds: Tensor) -> list[int]:
-    """Return one environment of every kind, the middle one: of a middling level, where levels are spread."""
-    members = [(kinds == kind).nonzero()[:, 0].tolist() for kind in kinds.unique()]
-    return [environments[len(environments) // 2] for environments in members]
 
 
 def share_out(episodes: int, num_envs: int) -> Tensor:
     """Return how many of ``episodes`` each environment plays, (num_envs,) long: as equal shares as possible."""
     return episodes // num_envs + (torch.arange(num_envs) < episodes % num_envs).long()
-
-
-Step = tuple[Tensor, Tensor, dict[str, Any]]
-"""Rewards (num_envs,), dones (num_envs,) bool and extras of a step of all environments."""
-
-
-def play(env: ParkourEnv, policy: MLPModel, device: torch.device) -> Iterator[Step]:
-    """Let ``policy`` act in ``env`` from fresh episodes; yield what each step brings."""
-    observations = env.get_observations()
-    policy.reset()
-    while True:
-        with torch.no_grad():
-            actions = policy(observations.to(device)).to(env.device)
-            observations, rewards, dones, extras = env.step(actions)
-            policy.reset(dones.to(device))
-        yield rewards, dones.bool(), extras
 
 
 @dataclass(frozen=True)

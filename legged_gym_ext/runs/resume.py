@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,13 +24,14 @@ def keys_that_forbid_it(saved: Mapping[str, Any], now: Config) -> list[str]:
         saved: The checkpoint's configuration, settled (settle.py).
         now: This run's, settled.
     """
-    before, after = _deciding(saved), _deciding(asdict(now))
+    both = {saved["sim"]["engine"]} & {now.sim.engine}  # whose options count
+    before, after = _deciding(saved, both), _deciding(asdict(now), both)
     return [key for key in {**after, **before} if before.get(key) != after.get(key)]
 
 
-def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that count, by dotted key: of the engines' options the chosen one's, of devices the type."""
-    others = tuple(f"sim.{engine}." for engine in ENGINES if engine != config["sim"]["engine"])
+def _deciding(config: Mapping[str, Any], engines: Collection[str]) -> dict[str, Any]:
+    """Return the values that count, by dotted key: of devices the type, of engines' options those of ``engines``."""
+    others = tuple(f"sim.{engine}." for engine in ENGINES if engine not in engines)
     values = {key: value for key, value in _values(config) if key.startswith(_DECIDE) and not key.startswith(others)}
     values["sim.device"] = values["sim.device"].partition(":")[0]
     return {key: value for key, value in values.items() if not key.endswith(_NEVERTHELESS)}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import train
 from legged_gym_ext import paths
+from legged_gym_ext.commands import train
 from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config, load_saved_config
 from legged_gym_ext.config.schema import Config
@@ -168,14 +168,16 @@ def test_from_a_shell_a_mistake_shows_no_traceback_and_needs_no_heavy_import() -
     assert done.stdout == "[]\n"
 
 
-def test_help_needs_no_heavy_import() -> None:
+@pytest.mark.parametrize("program", ["train.py", "play.py"])
+def test_help_needs_no_heavy_import(program: str) -> None:
     code = (
-        "import sys, runpy; sys.argv = ['train.py', '--help']\n"
-        "try: runpy.run_path('train.py', run_name='__main__')\n"
-        "finally: print(sorted({'torch', 'mujoco', 'numba', 'warp', 'rsl_rl'} & set(sys.modules)))"
+        f"import sys, runpy; sys.argv = ['{program}', '--help']\n"
+        f"try: runpy.run_path('{program}', run_name='__main__')\n"
+        "finally: print(sorted({'torch', 'mujoco', 'numba', 'warp', 'rsl_rl', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: {program} ")
     assert "{auto,mujoco,mujoco_warp}" in done.stdout
     assert done.stdout.endswith("\n[]\n")
 
@@ -229,6 +231,15 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(logs: Path) -> None:
         create_run_folder(Config())
 
 
+class StandIn:
+    """For an environment."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_a_start_that_fails_leaves_no_run_folder(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where the runner cannot be built nor where the checkpoint does not fit."""
 
@@ -242,7 +253,7 @@ def test_a_start_that_fails_leaves_no_run_folder(logs: Path, monkeypatch: pytest
             raise UserError("does not fit")
 
     monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
-    register("failing", paths.CONFIGS / "walk_flat.yaml", lambda *_: None, Fails)  # type: ignore[arg-type]
+    register("failing", paths.CONFIGS / "walk_flat.yaml", lambda *_: StandIn(), Fails)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no memory"):
         train.main(["--task=failing", "--num_envs=1", "--run_name=in_runner"])
     run = make_run(config_of("--task=failing --num_envs=1"), 1)
@@ -372,16 +383,19 @@ def test_train_builds_env_then_folder_then_runner_and_resumes(logs: Path, monkey
             calls.append(("learn", iterations))
             save_checkpoint({"iteration": iterations}, self.log_dir / f"model_{iterations}.pt")
 
-    def make_env(config: Config, num_envs: int, device: torch.device) -> str:
+    env = StandIn()
+
+    def make_env(config: Config, num_envs: int, device: torch.device) -> StandIn:
         calls.append(("env", num_envs, str(device)))
-        return "env"
+        return env
 
     monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
     register("recorded", paths.CONFIGS / "walk_flat.yaml", make_env, Recorder)  # type: ignore[arg-type]
 
     train.main(["--task=recorded", "--num_envs=5", "--max_iterations=3"])
     first = calls[1][3]
-    assert calls == [("env", 5, "cpu"), ("runner", "env", 5, first, "cpu"), ("learn", 3)]
+    assert calls == [("env", 5, "cpu"), ("runner", env, 5, first, "cpu"), ("learn", 3)]
+    assert env.closed
     assert str(first) in capsys.readouterr().out
 
     calls.clear()

@@ -14,12 +14,12 @@ import pytest
 import torch
 from dummy_runner import distillation
 
-import play
 from legged_gym_ext import paths
+from legged_gym_ext.commands import play
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.evaluation import outcomes
+from legged_gym_ext.evaluation import outcomes, rollout
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.rendering.opengl import works
 from legged_gym_ext.rendering.scene import RobotScene, look_at
@@ -131,7 +131,7 @@ def test_the_table_tells_what_went_wrong_in_the_physics() -> None:
 @pytest.mark.parametrize("num_envs", [1, 7, 64])
 def test_levels_are_spread_evenly_within_every_kind(num_envs: int) -> None:
     kinds = torch.randint(3, (num_envs,), generator=torch.Generator().manual_seed(num_envs))
-    level = outcomes.spread_levels(kinds, 10)
+    level = rollout.spread_levels(kinds, 10)
     assert level.min() >= 0 and level.max() < 10
     for kind in kinds.unique():
         of_kind = level[kinds == kind].double()
@@ -142,7 +142,7 @@ def test_levels_are_spread_evenly_within_every_kind(num_envs: int) -> None:
 
 
 def test_environments_stay_at_the_level_that_they_are_placed_at() -> None:
-    env = ParkourEnv(settle(load_config("parkour_depth", [*TINY, *outcomes.HELD_LEVELS])), 4, CPU)
+    env = ParkourEnv(settle(load_config("parkour_depth", [*TINY, *rollout.HELD_LEVELS])), 4, CPU)
     kinds, levels = torch.tensor([1, 0, 3, 2]), torch.tensor([2, 0, 1, 2])
     env.place(kinds, levels)
     for _ in range(60):  # longer than an episode
@@ -153,9 +153,9 @@ def test_environments_stay_at_the_level_that_they_are_placed_at() -> None:
 
 
 def test_nothing_random_is_left_but_the_start() -> None:
-    config = settle(load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM]))
+    config = settle(load_config("parkour_depth", [*TINY, *rollout.NOTHING_RANDOM]))
     env = ParkourEnv(config, 2, CPU)
-    other = ParkourEnv(settle(load_config("parkour_depth", [*TINY, *outcomes.NOTHING_RANDOM, "seed=2"])), 2, CPU)
+    other = ParkourEnv(settle(load_config("parkour_depth", [*TINY, *rollout.NOTHING_RANDOM, "seed=2"])), 2, CPU)
     for name, tensor in DomainParameters.nominal(2, CPU).tensors().items():
         assert torch.equal(env.simulator.parameters.tensors()[name], tensor)
     mount = env.camera.initial_state()
@@ -353,7 +353,7 @@ def test_episodes_of_the_mix_are_as_many_as_asked_for(run_folder: Path, monkeypa
     ],
 )
 def test_mistakes_are_one_clear_line(run_folder: Path, flags: str, expected: str, monkeypatch) -> None:
-    monkeypatch.setattr("play.choose_backend", lambda: True)
+    monkeypatch.setattr("legged_gym_ext.rendering.show.choose_backend", lambda: True)
     with pytest.raises(UserError) as caught:
         play.main([f"--load_run={run_folder}", *flags.split()])
     assert expected in str(caught.value)

@@ -284,7 +284,7 @@ def test_another_engine_starts_new_episodes_whatever_auto_meant(tmp_path: Path, 
     same.load(str(path))
     assert capsys.readouterr().out == "" and same.lanes["student"].snapshot is not None
     content = load_checkpoint(path)
-    content["engine"] = {"sim.engine": "mujoco_warp", "sim.device": "cuda"}  # what auto meant on another machine
+    content["config"]["sim"] |= {"engine": "mujoco_warp", "device": "cuda:3"}  # what auto meant on another machine
     save_checkpoint(content, path)
     other = make(None)
     other.load(str(path))

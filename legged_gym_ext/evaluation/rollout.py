@@ -1,0 +1,129 @@
+"""Playing a trained policy: what it changes in a run's configuration, where the robots start, and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rsl_rl.models import MLPModel
+from torch import Tensor
+
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.terrain.kinds import only
+
+if TYPE_CHECKING:
+    from legged_gym_ext.envs.parkour_env import ParkourEnv
+    from legged_gym_ext.evaluation.outcomes import EpisodeCount
+    from legged_gym_ext.learning.runner import ParkourRunner
+    from legged_gym_ext.rendering.show import Show
+
+NUM_ENVS = 64
+HELD_LEVELS = ("curriculum.enabled=false",)
+NOTHING_RANDOM = (
+    "observations.noise.enabled=false",
+    "randomization.enabled=false",
+    "camera.depth_noise=0.0",
+    "camera.dropout=0.0",
+    "camera.position_noise=0.0",
+    "camera.rotation_noise_degrees=0.0",
+)
+"""Changes to a run's configuration that switch noise, domain randomization, latency and pushes off.
+
+Robots still start at slightly random places, headings and joint angles.
+"""
+
+
+def overrides(terrain: str | None, randomize: bool) -> list[str]:
+    """Return what playing changes in a run's configuration.
+
+    Args:
+        terrain: The only kind of terrain to play on; None = the run's mix.
+        randomize: Keep noise, domain randomization and pushes as in training.
+    """
+    changes = [f"env.num_envs={NUM_ENVS}", *HELD_LEVELS]
+    if not randomize:
+        changes += NOTHING_RANDOM
+    if terrain is not None:
+        changes += only([terrain])
+    return changes
+
+
+def check_level(level: int | None, levels: int) -> None:
+    """Raise a UserError where a run of so many levels has no such ``level``."""
+    if level is not None and not 0 <= level < levels:
+        raise UserError(f"--level {level}: not a level of this run; allowed: 0 to {levels - 1} (terrain.levels)")
+
+
+def choose_policy(runner: ParkourRunner, name: str | None) -> tuple[MLPModel, str]:
+    """Return the policy of that name, and how to call it; without a name, the student where it is trained.
+
+    Raises:
+        UserError: The run has no trained student, and no other policy would do.
+    """
+    if name is None:
+        try:
+            return runner.get_inference_policy("student"), "student"
+        except UserError:
+            return runner.get_inference_policy("teacher"), "teacher (this run has no trained student yet)"
+    return runner.get_inference_policy("teacher" if name == "teacher" else "student"), name
+
+
+def place(env: ParkourEnv, level: int | None) -> Tensor:
+    """Start all robots on the run's mix of terrains, and return each one's kind, (num_envs,) long.
+
+    Args:
+        env: The environment.
+        level: Of all; None = spread over all levels within every kind.
+    """
+    kinds = env.library.assign_kinds(env.num_envs)
+    levels = spread_levels(kinds, env.config.terrain.levels) if level is None else torch.full_like(kinds, level)
+    env.place(kinds, levels)
+    return kinds
+
+
+def spread_levels(kinds: Tensor, levels: int) -> Tensor:
+    """Return a level for each environment, (num_envs,) long: evenly over 0 .. ``levels`` - 1 within every kind.
+
+    The j-th of a kind's n environments, j = 0 .. n - 1, gets level floor((j + 1/2) levels / n).
+    """
+    same = kinds[:, None] == kinds
+    rank = torch.tril(same, diagonal=-1).sum(dim=1)
+    return ((2 * rank + 1) * levels) // (2 * same.sum(dim=1))
+
+
+def examples(kinds: Tensor) -> list[int]:
+    """Return one environment of every kind, the middle one: of a middling level, where levels are spread."""
+    members = [(kinds == kind).nonzero()[:, 0].tolist() for kind in kinds.unique()]
+    return [environments[len(environments) // 2] for environments in members]
+
+
+Step = tuple[Tensor, Tensor, dict[str, Any]]
+"""Rewards (num_envs,), dones (num_envs,) bool and extras of a step of all environments."""
+
+
+def play(env: ParkourEnv, policy: MLPModel, device: torch.device) -> Iterator[Step]:
+    """Let ``policy`` act in ``env`` from fresh episodes; yield what each step brings."""
+    observations = env.get_observations()
+    policy.reset()
+    while True:
+        with torch.no_grad():
+            actions = policy(observations.to(device)).to(env.device)
+            observations, rewards, dones, extras = env.step(actions)
+            policy.reset(dones.to(device))
+        yield rewards, dones.bool(), extras
+
+
+def run(env: ParkourEnv, policy: MLPModel, device: torch.device, count: EpisodeCount, show: Show) -> None:
+    """Play until all episodes that count have ended; where somebody watches, until the viewer is closed or Ctrl-C."""
+    try:
+        for rewards, dones, extras in play(env, policy, device):
+            count.add(rewards, dones, extras)
+            show.add(dones)
+            if not show.live.is_open() if show.live else count.complete:
+                break
+    except KeyboardInterrupt:
+        if not show.live:
+            raise
+    finally:
+        show.close()
