@@ -168,3 +168,12 @@ def test_every_folder_of_modules_is_a_package() -> None:
 def test_no_file_of_the_set_up_names_a_registry() -> None:
     for name in ("setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in", "Makefile", ".ci/run", ".ci/venv"):
         assert not re.search(r"https?://|index-url", (ROOT / name).read_text("utf-8")), name
+
+
+def test_what_says_where_runs_go_comes_with_a_clone_and_is_no_run() -> None:
+    assert (ROOT / "logs" / "README.md").is_file()
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git checkout")
+    files = ("logs/README.md", "logs/walk_flat/2026-01-01_00-00-00/model_1.pt", "logs/terrain.png")
+    done = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == list(files[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -266,6 +267,7 @@ def test_load_run_finds_runs_by_name_path_and_time(logs: Path) -> None:
     old = make_run(config_of("--task=walk_flat"), 2, 10, now=datetime(2026, 1, 1))
     last = make_run(config_of("--seed=8"), 5, now=datetime(2026, 1, 2))
     empty = make_run(config_of(""), now=datetime(2026, 1, 3))
+    (logs / "README.md").write_text("as in a clone", "utf-8")
 
     assert find_saved(arguments("--load_run"))[1] == last / "model_5.pt"
     assert find_saved(arguments("--task=walk_flat"))[1] == old / "model_10.pt"
@@ -405,3 +407,28 @@ def test_train_builds_env_then_folder_then_runner_and_resumes(logs: Path, monkey
     assert second != first
     assert second.parent == first.parent
     assert load_saved_config(second / "config.yaml").env.num_envs == 5
+
+
+@pytest.mark.parametrize("error", [None, UserError, KeyboardInterrupt, ZeroDivisionError])
+def test_the_environment_is_closed_however_training_ends(
+    error: type[BaseException] | None, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    class Env:
+        def close(self) -> None:
+            closed.append(1)
+
+    class Runner:
+        def __init__(self, *_: object) -> None: ...
+
+        def learn(self, iterations: int) -> None:
+            assert not closed
+            if error:
+                raise error
+
+    monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
+    register("closing", paths.CONFIGS / "walk_flat.yaml", lambda *_: Env(), Runner)  # type: ignore[arg-type]
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        train.main(["--task=closing", "--num_envs=1"])
+    assert closed == [1]

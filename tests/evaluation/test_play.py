@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import subprocess
@@ -175,6 +176,51 @@ def test_one_terrain_can_be_played_although_the_run_left_it_out(kind: str) -> No
     assert ParkourEnv(config, 1, CPU).library.kinds == (kind,)
 
 
+class Memory:
+    """A policy that counts steps since its memory was last reset, in each environment, and answers with the count."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.count = torch.full((num_envs, 1), 1000.0)  # as another rollout left it
+
+    def reset(self, dones: torch.Tensor | None = None) -> None:
+        self.count[slice(None) if dones is None else dones.bool()] = 0.0
+
+    def __call__(self, observations: torch.Tensor) -> torch.Tensor:
+        self.count += 1
+        return self.count.clone()
+
+
+class Listener:
+    """An environment whose episodes have ``lengths`` steps; it notes the actions that it is given."""
+
+    device = CPU
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths, self.age = torch.tensor(lengths), torch.zeros(len(lengths), dtype=torch.long)
+        self.heard: list[torch.Tensor] = []
+
+    def get_observations(self) -> torch.Tensor:
+        return torch.zeros(len(self.lengths), 1)
+
+    def step(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict]:
+        self.heard.append(actions[:, 0])
+        self.age += 1
+        dones = self.age == self.lengths
+        self.age[dones] = 0
+        return self.get_observations(), torch.zeros(len(dones)), dones.long(), {}
+
+
+def test_a_policy_forgets_at_the_end_of_each_environments_episode() -> None:
+    """And before the first one: what it remembers is never longer than the episode."""
+    lengths = [3, 5, 100]
+    env = Listener(lengths)
+    steps = rollout.play(env, Memory(3), CPU)  # type: ignore[arg-type]
+    for _ in range(17):
+        next(steps)
+    expected = [[step % length + 1 for length in lengths] for step in range(17)]
+    assert torch.stack(env.heard).tolist() == expected
+
+
 # Pictures -----------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +378,34 @@ def test_episodes_of_the_mix_are_as_many_as_asked_for(run_folder: Path, monkeypa
     rows = {cells[0]: cells for cells in map(str.split, out.splitlines()) if len(cells) == 11}
     assert rows["all"][1] == "11"
     assert sorted(row[1] for name, row in rows.items() if name != "all") == ["1"] * 5 + ["2"] * 3
+
+
+@pytest.mark.parametrize(("flags", "levels"), [("", {0, 1, 2}), ("--level=0", {0}), ("--level=2", {2})])
+def test_robots_stand_on_the_level_asked_for_or_on_all(
+    flags: str, levels: set[int], run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    stood: list[set[int]] = []
+    step = ParkourEnv.step
+
+    def spy(env: ParkourEnv, actions: torch.Tensor) -> tuple:
+        only_kind, all_levels, only_variant = torch.zeros(3).long(), torch.arange(3), torch.zeros(3).long()
+        tiles = env.library.tile_index(only_kind, all_levels, only_variant)
+        stood.append(set((env.state.tile[:, None] == tiles).nonzero()[:, 1].tolist()))
+        return step(env, actions)
+
+    monkeypatch.setattr(ParkourEnv, "step", spy)
+    played(run_folder, f"--num_envs=6 --terrain=steps env.episode_length_s=0.1 {flags}", monkeypatch, capsys)
+    assert stood and all(found == levels for found in stood)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_environment_is_closed_after_playing(fails: bool, run_folder: Path, monkeypatch, capsys) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(ParkourEnv, "close", lambda _: closed.append(1), raising=False)
+    flags = "--num_envs=1 env.episode_length_s=0.1" + (" --checkpoint=0 --policy=student" if fails else "")
+    with pytest.raises(UserError) if fails else contextlib.nullcontext():
+        played(run_folder, flags, monkeypatch, capsys)
+    assert closed == [1]
 
 
 @pytest.mark.parametrize(
