@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from legged_gym_ext.errors import UserError
 
-if TYPE_CHECKING:  # imported where it is used: see runtime.py
+if TYPE_CHECKING:  # imported where it is used: see runs/settle.py
     import torch
 
 _MEMINFO = Path("/proc/meminfo")

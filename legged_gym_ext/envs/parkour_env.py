@@ -104,7 +104,7 @@ class ParkourEnv(Environment):
     # ------------------------------------------------------------------ the interface of rsl_rl
 
     @property
-    def episode_length_buf(self) -> Tensor:
+    def episode_length_buf(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is in the state
         """Control steps since the last reset, (num_envs,)."""
         return self.state.episode_length
 

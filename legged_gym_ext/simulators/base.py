@@ -46,7 +46,7 @@ class SimulatorState:
     default pose, at rest, at the origin, until it is reset."""
     overflow: Tensor
     """Whether contacts of the environment may have been dropped in the last step for want of room (MuJoCo Warp: see
-    ``sim.nconmax``), (num_envs,), bool."""
+    ``sim.mujoco_warp.nconmax``), (num_envs,), bool."""
 
     @staticmethod
     def zeros(num_envs: int, num_bodies: int, device: torch.device | str) -> SimulatorState:
