@@ -16,7 +16,7 @@ from legged_gym_ext.rendering.opengl import choose_backend
 from legged_gym_ext.runs.folder import find_saved
 from legged_gym_ext.runs.settle import resolve_runtime, seed_everything
 from legged_gym_ext.tasks import get_factories
-from legged_gym_ext.terrain.course import KINDS, only
+from legged_gym_ext.terrain.kinds import KINDS, only
 
 if TYPE_CHECKING:
     from rsl_rl.models import MLPModel

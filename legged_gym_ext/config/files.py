@@ -182,9 +182,14 @@ def _unknown_key(key: str, section: str, siblings: Mapping[str, Any], where: str
     return UserError(f"{where}unknown configuration key '{key}'{hint}; {allowed}: {', '.join(sorted(siblings))}")
 
 
-@functools.cache
 def _hints(section: Any) -> dict[str, Any]:
     """Return the type of each key of a section."""
+    return _hints_of(section, len(dataclasses.fields(section)))
+
+
+@functools.cache
+def _hints_of(section: Any, count: int) -> dict[str, Any]:
+    """Do that for a section that has ``count`` keys by now: more may be added (sections.py)."""
     return typing.get_type_hints(section)
 
 

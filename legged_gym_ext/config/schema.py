@@ -14,7 +14,6 @@ from legged_gym_ext.config.fields import (
     NOT_NEGATIVE,
     POSITIVE,
     Number,
-    at_difficulties,
     by_name,
     choice,
     count,
@@ -31,7 +30,8 @@ from legged_gym_ext.config.fields import (
     share,
     triple,
 )
-from legged_gym_ext.terrain.boxes import MAX_BOXES
+from legged_gym_ext.config.sections import add_section
+from legged_gym_ext.terrain.kinds import KINDS
 
 
 @dataclass
@@ -91,85 +91,8 @@ class RobotConfig:
 
 
 @dataclass
-class FlatConfig:
-    """Level ground with bumps of the given height."""
-
-    proportion: float = not_negative(1.0)
-    height: list[float] = at_difficulties(0.01, 0.05)
-
-
-@dataclass
-class StepsConfig:
-    """Platforms up and down, one or two on top of each other."""
-
-    proportion: float = not_negative(1.0)
-    height: list[float] = at_difficulties(0.015, 0.45)  # of one step
-    length: list[float] = at_difficulties(1.4, 0.9, POSITIVE)  # of a platform, and of the ground between two
-
-
-@dataclass
-class GapsConfig:
-    """Gaps between platforms."""
-
-    proportion: float = not_negative(1.0)
-    width: list[float] = at_difficulties(0.02, 0.8)
-    length: list[float] = at_difficulties(1.4, 1.0, POSITIVE)  # of a platform, at least
-
-
-@dataclass
-class HurdlesConfig:
-    """Bars to climb over."""
-
-    proportion: float = not_negative(1.0)
-    height: list[float] = at_difficulties(0.015, 0.4)
-    thickness: list[float] = at_difficulties(0.3, 0.12, POSITIVE)
-    spacing: list[float] = at_difficulties(1.8, 1.4, POSITIVE)  # free ground between two bars, at least
-
-
-@dataclass
-class StairsConfig:
-    """Flights of stairs, up and down again."""
-
-    proportion: float = not_negative(1.0)
-    rise: list[float] = at_difficulties(0.01, 0.2)
-    run: list[float] = at_difficulties(0.5, 0.3, POSITIVE)
-
-
-@dataclass
-class SteppingStonesConfig:
-    """Fields of stones in two rows, left and right, staggered the more the harder; platforms between the fields."""
-
-    proportion: float = not_negative(1.0)
-    # Stones in a row of a field; two rows, and the platforms before and after them, are a tile's boxes at most.
-    count: int = count(3, at_most=(MAX_BOXES - 2) // 2)
-    size: list[float] = at_difficulties(0.8, 0.32, POSITIVE)  # of a stone along the course
-    width: list[float] = at_difficulties(2.0, 0.32, POSITIVE)  # and across it
-    gap: list[float] = at_difficulties(0.02, 0.3)  # between two stones of a row
-    offset: list[float] = at_difficulties(0.0, 0.12)  # of a stone outward, and of its top from the ground, +-; at most
-
-
-@dataclass
-class RampsConfig:
-    """Pairs of plates: tilted to the left and to the right, or up and down again."""
-
-    proportion: float = not_negative(1.0)
-    tilt_degrees: list[float] = at_difficulties(0.25, 22.0, Number(at_least=0, at_most=60))
-    length: list[float] = at_difficulties(1.0, 0.8, POSITIVE)  # of a plate
-    gap: list[float] = at_difficulties(0.0, 0.3)  # before and after a pair, and between plates that tilt sideways
-
-
-@dataclass
-class BeamsConfig:
-    """Narrow paths between platforms."""
-
-    proportion: float = not_negative(1.0)
-    width: list[float] = at_difficulties(4.0, 0.3, POSITIVE)
-    length: list[float] = at_difficulties(1.5, 2.0, POSITIVE)
-
-
-@dataclass
 class TerrainConfig:
-    """The library of tiles."""
+    """The library of tiles. Besides what is here it has a section for each kind of obstacle (terrain/kinds)."""
 
     seed: int = not_negative(0)
     levels: int = count(10, at_most=1000)
@@ -177,14 +100,10 @@ class TerrainConfig:
     length: float = number(12.0, at_least=1, at_most=1000)  # of the course, from the start line to the last waypoint
     width: float = number(4.0, at_least=1)
     waypoints: int = count(8, at_least=3)
-    flat: FlatConfig = field(default_factory=FlatConfig)
-    steps: StepsConfig = field(default_factory=StepsConfig)
-    gaps: GapsConfig = field(default_factory=GapsConfig)
-    hurdles: HurdlesConfig = field(default_factory=HurdlesConfig)
-    stairs: StairsConfig = field(default_factory=StairsConfig)
-    stepping_stones: SteppingStonesConfig = field(default_factory=SteppingStonesConfig)
-    ramps: RampsConfig = field(default_factory=RampsConfig)
-    beams: BeamsConfig = field(default_factory=BeamsConfig)
+
+
+for _name, _kind in KINDS.items():
+    add_section(TerrainConfig, _name, _kind.section)
 
 
 @dataclass

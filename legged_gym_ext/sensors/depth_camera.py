@@ -44,7 +44,7 @@ class DepthCamera:
     """
 
     def __init__(self, config: CameraConfig, num_envs: int, device: torch.device | str) -> None:
-        """Compute the optics: square pixels, the optical axis through the middle. rules.py has the limits."""
+        """Compute the optics: square pixels, the optical axis through the middle. CameraConfig has the limits."""
         self.config = config
         self.num_envs = num_envs
         self.device = torch.device(device)

@@ -9,8 +9,8 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.paths import LOGS
 from legged_gym_ext.tasks import DEFAULT_TASK
-from legged_gym_ext.terrain.course import KINDS, only
 from legged_gym_ext.terrain.draw import draw
+from legged_gym_ext.terrain.kinds import KINDS, only
 from legged_gym_ext.terrain.library import build_library
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from legged_gym_ext.config.schema import TerrainConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-from legged_gym_ext.terrain.course import KINDS, Tile
+from legged_gym_ext.terrain.course import Tile
+from legged_gym_ext.terrain.kinds import KINDS
 
 
 @dataclass
@@ -87,6 +88,6 @@ def make(config: TerrainConfig, kind: str, level: int, variant: int) -> Tile:
     difficulty = level / max(config.levels - 1, 1)
     rng = np.random.default_rng([config.seed, zlib.crc32(kind.encode()), level, variant])
     try:
-        return KINDS[kind](difficulty, rng, getattr(config, kind), config)
+        return KINDS[kind].make(difficulty, rng, getattr(config, kind), config)
     except UserError as error:
         raise UserError(f"terrain.{kind} at level {level}: {error}") from error

@@ -168,6 +168,18 @@ def test_from_a_shell_a_mistake_shows_no_traceback_and_needs_no_heavy_import() -
     assert done.stdout == "[]\n"
 
 
+def test_help_needs_no_heavy_import() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['train.py', '--help']\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: print(sorted({'torch', 'mujoco', 'numba', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "{auto,mujoco,mujoco_warp}" in done.stdout
+    assert done.stdout.endswith("\n[]\n")
+
+
 def test_guard_tells_interrupts_from_defects(exit_of, monkeypatch: pytest.MonkeyPatch, logs: Path) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

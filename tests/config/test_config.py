@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legged_gym_ext.config import rules
 from legged_gym_ext.config.files import load_config, load_saved_config, save_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.tasks import get_factories, register, task_names
-from legged_gym_ext.terrain.course import only
+from legged_gym_ext.terrain.kinds import only
 
 ROUND_TRIP = {
     "sim.dt": st.floats(1e-5, 0.02),
@@ -94,9 +91,10 @@ def test_sections_with_all_keys_commented_out_are_empty(tmp_path: Path) -> None:
 def test_overrides_arrive_and_survive_the_round_trip(values: dict[str, Any], tmp_path_factory: Any) -> None:
     config = load_config("parkour_depth", [f"{key}={as_text(value)}" for key, value in values.items()])
     for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        parent = rules.get(config, section) if section else config
-        assert (parent[name] if isinstance(parent, dict) else getattr(parent, name)) == value
+        found: Any = config
+        for name in key.split("."):
+            found = found[name] if isinstance(found, dict) else getattr(found, name)
+        assert found == value
     path = tmp_path_factory.mktemp("run") / "config.yaml"
     save_config(config, path)
     assert load_saved_config(path) == config
@@ -161,17 +159,17 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("env.num_envs=many", "env.num_envs"),
         ("env.num_envs=true", "env.num_envs"),
         ("env.num_envs=2.5", "env.num_envs"),
-        ("seed=-1", "seed: expected a number >= 0, got -1"),
-        ("sim.dt=0", "sim.dt: expected a number > 0, got 0"),
+        ("seed=-1", "seed: expected a number from 0 to 9223372036854775807, got -1"),
+        ("sim.dt=0", "sim.dt: expected a number >= 1e-05, got 0"),
         ("sim.dt=.inf", "sim.dt: expected a finite number"),
         ("ppo.gamma=.nan", "ppo.gamma: expected a finite number"),
         ("ppo.gamma=1.1", "ppo.gamma: expected a number from 0 to 1, got 1.1"),
         ("teacher.hidden_dims=[8,0]", "teacher.hidden_dims[1]: expected a number >= 1, got 0"),
         ("terrain.gaps.width=[0.1,-0.5]", "terrain.gaps.width[1]: expected a number >= 0, got -0.5"),
-        ("terrain.gaps.width=[1]", "terrain.gaps.width: expected two values"),
+        ("terrain.gaps.width=[1]", "terrain.gaps.width: expected two values, at difficulty 0 and at difficulty 1"),
         ("env.episode_length_s=1e30", "env.episode_length_s: expected a number from -1e+09 to 1e+09, got 1e+30"),
         ("sim.dt=1e-30", "sim.dt: expected a number >= 1e-05, got 1e-30"),
-        ("terrain.length=1e6", "terrain.length: expected a number <= 1000, got 1000000.0"),
+        ("terrain.length=1e6", "terrain.length: expected a number from 1 to 1000, got 1000000.0"),
         ("camera.resolution=[9,64]", "camera.resolution[0]: expected a number >= 10, got 9"),
         ("teacher.activation=eluu", "did you mean 'elu'?"),
         ("teacher.hidden_dims=[]", "teacher.hidden_dims: expected one number at least, got []"),
@@ -179,10 +177,10 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("seed=99999999999999999999999", "seed: expected"),
         ("terrain.gaps.width=[.inf,1]", "terrain.gaps.width[0]: expected a finite number"),
         ("terrain.stairs.run=[0.5,0]", "terrain.stairs.run[1]: expected a number > 0, got 0"),
-        ("terrain.length=0.5", "terrain.length: expected a number >= 1, got 0.5"),
+        ("terrain.length=0.5", "terrain.length: expected a number from 1 to 1000, got 0.5"),
         ("terrain.waypoints=2", "terrain.waypoints: expected a number >= 3, got 2"),
-        ("terrain.stepping_stones.count=16", "terrain.stepping_stones.count: expected a number <= 15, got 16"),
-        ("terrain.ramps.tilt_degrees=[1,90]", "terrain.ramps.tilt_degrees[1]: expected a number <= 60, got 90"),
+        ("terrain.stepping_stones.count=16", "terrain.stepping_stones.count: expected a number from 1 to 15, got 16"),
+        ("terrain.ramps.tilt_degrees=[1,90]", "terrain.ramps.tilt_degrees[1]: expected a number from 0 to 60, got 90"),
         ("terrain.flat.proportion=-1", "terrain.flat.proportion: expected a number >= 0, got -1"),
         ("randomization.friction=[2,1]", "randomization.friction: expected [low, high] with low <= high"),
         (
@@ -197,7 +195,13 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("sim.device=gpu", "sim.device: expected auto, cpu or cuda:N, got 'gpu'"),
         ("run_name=a/b", "run_name"),
         ("experiment_name=../x", "experiment_name"),
-        ("camera.near=5", "camera.far"),
+        ("camera.near=5", "camera.far: expected more than camera.near = 5.0, got 3.0"),
+        ("camera.position=[0,0]", "camera.position: expected three values, got [0.0, 0.0]"),
+        ("height_scan.shape=[3]", "height_scan.shape: expected two values, got [3]"),
+        (
+            "camera.horizontal_fov_degrees=180",
+            "camera.horizontal_fov_degrees: expected a number > 0 and < 180, got 180",
+        ),
         ("curriculum.start_level=10", "curriculum.start_level"),
         ("camera.enabled=false", "teacher.kind"),
     ],
@@ -207,8 +211,8 @@ def test_values_that_are_not_allowed(override: str, expected: str) -> None:
 
 
 def test_a_teacher_must_have_what_it_sees_by() -> None:
-    with pytest.raises(UserError, match=r"env.scandots: expected true with teacher.kind=scandots"):
-        load_config("parkour_depth", ["teacher.kind=scandots", "env.scandots=false"])
+    with pytest.raises(UserError, match=r"height_scan.enabled: expected true with teacher.kind=scandots"):
+        load_config("parkour_depth", ["teacher.kind=scandots", "height_scan.enabled=false"])
     with pytest.raises(UserError, match=r"distill.enabled: expected false with camera.enabled=false"):
         load_config("parkour_depth", ["teacher.kind=scandots", "camera.enabled=false"])
 
@@ -231,26 +235,6 @@ def test_values_at_the_bounds_are_allowed() -> None:
         "terrain.stepping_stones.count=15",
     ]
     assert load_config("parkour_depth", overrides).env.num_envs == 1
-
-
-def test_every_number_that_has_a_rule_breaks_it_by_its_own_name() -> None:
-    """Each key in the tables exists, and a value out of bounds is reported under that key."""
-    good = load_config("parkour_depth")
-    outside = {"AT_LEAST_ONE": 0, "POSITIVE": -1, "NOT_NEGATIVE": -1, "SHARES": 2}
-    for table, bad in outside.items():
-        for key in rules.keys_of(getattr(rules, table)):
-            config = copy.deepcopy(good)
-            section, _, name = key.rpartition(".")
-            parent = rules.get(config, section) if section else config
-            value = getattr(parent, name)
-            if dataclasses.is_dataclass(value):
-                continue
-            if isinstance(value, dict):
-                value[next(iter(value))] = bad
-            else:
-                setattr(parent, name, [bad, 1] if isinstance(value, list) else bad)
-            with pytest.raises(UserError, match=rf"^{key}\b"):
-                rules.validate(config)
 
 
 def test_unknown_tasks_name_the_nearest_and_all() -> None:

@@ -26,7 +26,7 @@ from legged_gym_ext.rendering.viewer import Live, open_viewer
 from legged_gym_ext.runs.folder import create_run_folder
 from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.boxes import CENTER, HALF
-from legged_gym_ext.terrain.course import only
+from legged_gym_ext.terrain.kinds import only
 
 CPU = torch.device("cpu")
 TINY = ("terrain.variants=1", "terrain.levels=3", "env.num_envs=4", "env.episode_length_s=1.0")

@@ -28,7 +28,7 @@ from legged_gym_ext.simulators.mujoco_warp import kernels
 from legged_gym_ext.simulators.mujoco_warp import parameters as parameter_kernels
 from legged_gym_ext.simulators.mujoco_warp.arrays import _bytes, bytes_per_world, capacities
 from legged_gym_ext.simulators.mujoco_warp.engine import MujocoWarpSimulator
-from legged_gym_ext.terrain.course import KINDS
+from legged_gym_ext.terrain.kinds import KINDS
 from legged_gym_ext.terrain.library import build_library
 
 N = 16

@@ -11,8 +11,8 @@ from legged_gym_ext.config.schema import CurriculumConfig, TerrainConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.__main__ import main
 from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-from legged_gym_ext.terrain.course import KINDS
 from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
+from legged_gym_ext.terrain.kinds import KINDS
 from legged_gym_ext.terrain.library import TerrainLibrary, build_library
 
 LENGTH, WIDTH, LEVELS, VARIANTS = 12.0, 4.0, 10, 4  # of the default configuration
