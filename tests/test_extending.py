@@ -86,9 +86,7 @@ class ArrayOptions:
 class ArraySimulator:
     """An engine that is a few tensors: joints go to their targets at once, the base glides forward."""
 
-    def __init__(
-        self, robot: Robot, library: TerrainLibrary, config: Any, num_envs: int, device: torch.device
-    ) -> None:
+    def __init__(self, robot: Robot, library: TerrainLibrary, config: Any, num_envs: int, device: torch.device) -> None:
         assert config.options.substeps == 3
         self.num_envs, self.device = num_envs, device
         self.state = SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), device)

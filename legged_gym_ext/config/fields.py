@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -25,11 +25,12 @@ from legged_gym_ext.errors import UserError, unknown
 N = TypeVar("N", bound=float)
 Names = Collection[str] | Callable[[], Collection[str]]
 """Names that a value may have: a fixed collection, a registry that may still grow, or a function that returns them."""
+Kinds = Callable[[], Mapping[str, type]]
 
 LARGEST = 1e9
 """Of all numbers whose field says nothing else: what is larger is a slip, and overflows somewhere later."""
 
-_RULE = "rule"  # in a field's metadata
+_RULE, _KINDS = "rule", "kinds"  # in a field's metadata
 _COUNTED = {2: "two", 3: "three"}
 
 
@@ -298,6 +299,11 @@ def choice(default: str, choices: Names) -> str:
     return _ruled(default, Choice(choices))
 
 
+def kind_name(name: str) -> str:
+    """Return the field ``kind`` of a section that :func:`by_kind` may choose: its only value is the kind's name."""
+    return choice(name, (name,))
+
+
 def names(default: Collection[str] = ()) -> list[str]:
     """Return a field for a list of names, none of them twice."""
     return _ruled_list(list(default), EachOnce())
@@ -311,6 +317,26 @@ def device_name(default: str = "auto") -> str:
 def folder_name(default: str = "") -> str:
     """Return a field for text that is part of a folder's name, or empty."""
     return _ruled(default, _FOLDER_NAME)
+
+
+# Fields that are sections ---------------------------------------------------------------------------------------------
+
+
+def by_kind(default: str, kinds: Kinds) -> Any:
+    """Return a field for a section whose class its own key ``kind`` chooses.
+
+    Args:
+        default: The kind that it is at first.
+        kinds: A function that returns the classes by kind, those that there are by now. All of them are dataclasses
+            derived from the type of the field, and each has a field ``kind`` made by :func:`kind_name`.
+    """
+    return field(default_factory=lambda: kinds()[default](), metadata={_KINDS: kinds})
+
+
+def kinds_of(config_field: dataclasses.Field[Any]) -> Mapping[str, type]:
+    """Return the classes by kind of a field that :func:`by_kind` made; of another, none."""
+    kinds: Kinds | None = config_field.metadata.get(_KINDS)
+    return kinds() if kinds else {}
 
 
 def _ruled(default: Any, rule: Rule) -> Any:

@@ -14,12 +14,14 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from legged_gym_ext.config.fields import kinds_of
 from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
-from legged_gym_ext.errors import UserError
+from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.tasks import find_yaml
 
 BASE_KEY = "base"  # in a YAML: the task that it starts from
+KIND_KEY = "kind"  # in a section: which class it has, if it may be of several
 GIVEN_WHOLE = ("robot.default_pose", "robot.stiffness", "robot.damping")
 """Mappings that replace what was there, since another robot's joints have other names. The rest are merged."""
 
@@ -57,11 +59,14 @@ def save_config(config: Config, path: str | Path) -> None:
 
 
 def _finish(tree: DictConfig, overrides: Sequence[str], source: str) -> Config:
+    changes = []
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise UserError(f"cannot read '{override}'; configuration overrides are written section.key=value")
-        _merge_one(tree, key, _parse_value(key, text), "")
+        changes.append((key, text))
+    for key, text in sorted(changes, key=lambda change: _chooses_no_kind(change[0])):
+        _merge_one(tree, key, _parse_value(tree, key, text), "")
     try:
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
@@ -113,19 +118,27 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _merge(tree: DictConfig, prefix: str, values: Mapping[Any, Any], source: str) -> None:
-    for name, value in values.items():
-        _merge_one(tree, f"{prefix}{name}", value, source)
+    for name in sorted(values, key=_chooses_no_kind):
+        _merge_one(tree, f"{prefix}{name}", values[name], source)
 
 
 def _merge_one(tree: DictConfig, key: str, value: Any, source: str) -> None:
     """Set ``key`` of the configuration to ``value``; ``source`` (the file; empty: command line) is for errors."""
     where = f"{source}: " if source else ""
-    hint = _type_of(key, where)
+    hint = _type_of(tree, key, where)
+    section, _, name = key.rpartition(".")
+    kinds = _kinds(tree, section) if name == KIND_KEY else {}
+    if kinds:
+        if value not in list(kinds):
+            raise UserError(f"{where}{unknown(key, value, kinds)}")
+        if value != OmegaConf.select(tree, key):
+            OmegaConf.update(tree, section, kinds[value](), merge=False)
+        return
     if dataclasses.is_dataclass(hint):
         if isinstance(value, Mapping):
             _merge(tree, f"{key}.", value, source)
         elif value is not None or not source:  # None: a section of a YAML with all its keys commented out
-            names = ", ".join(sorted(_hints(hint)))
+            names = ", ".join(sorted(field.name for field in dataclasses.fields(hint)))
             raise UserError(f"{where}{key}: expected a section with keys among: {names}; got {value!r}")
         return
     if value is None and source and typing.get_origin(hint) is dict:
@@ -139,9 +152,21 @@ def _merge_one(tree: DictConfig, key: str, value: Any, source: str) -> None:
         raise wrong from error
 
 
-def _parse_value(key: str, text: str) -> Any:
+def _chooses_no_kind(key: Any) -> bool:
+    """Return what sorts keys such that the class of a section is chosen before what is in it is set."""
+    return str(key).rpartition(".")[2] != KIND_KEY
+
+
+def _kinds(tree: DictConfig, section: str) -> Mapping[str, type]:
+    """Return the classes that a section may have, by kind; none where its class is fixed."""
+    owner, _, name = section.rpartition(".")
+    fields = dataclasses.fields(_class_of(OmegaConf.select(tree, owner) if owner else tree))
+    return next((kinds_of(field) for field in fields if field.name == name), {})
+
+
+def _parse_value(tree: DictConfig, key: str, text: str) -> Any:
     """Return the value that ``text`` on the command line stands for: itself where text is wanted, else read as YAML."""
-    if _type_of(key, "") is str:
+    if _type_of(tree, key, "") is str:
         return text
     try:
         return OmegaConf.from_dotlist([f"value={text}"])["value"]
@@ -149,16 +174,18 @@ def _parse_value(key: str, text: str) -> Any:
         raise UserError(f"{key}: cannot read '{text}': {_first_line(error)}") from error
 
 
-def _type_of(key: str, where: str) -> Any:
-    """Return the type that the dataclasses give to a dotted ``key``."""
-    hint: Any = Config
+def _type_of(tree: DictConfig, key: str, where: str) -> Any:
+    """Return the type that the dataclasses in ``tree`` give to a dotted ``key``."""
+    section, hint = tree, Config
     parts = key.split(".")
     for i, part in enumerate(parts):
         if dataclasses.is_dataclass(hint):
-            hints = _hints(hint)
+            hints = _hints(section)
             if part not in hints:
-                raise _unknown_key(key, ".".join(parts[:i]), hints, where)
+                raise _unknown_key(tree, key, ".".join(parts[:i]), hints, where)
             hint = hints[part]
+            if dataclasses.is_dataclass(hint):
+                section = section[part]
         elif typing.get_origin(hint) is dict and i == len(parts) - 1:
             hint = typing.get_args(hint)[1]
         else:
@@ -166,25 +193,35 @@ def _type_of(key: str, where: str) -> Any:
     return hint
 
 
-def _unknown_key(key: str, section: str, siblings: Mapping[str, Any], where: str) -> UserError:
+def _unknown_key(tree: DictConfig, key: str, section: str, siblings: Mapping[str, Any], where: str) -> UserError:
     """Return the error for a key that is not in ``section``: looks for a near match there, then everywhere."""
     prefix = f"{section}." if section else ""
     parts = key[len(prefix) :].split(".")
     near = [prefix + name for name in difflib.get_close_matches(parts[0], siblings, n=1)]
     if near and len(parts) > 1:
         near = [".".join([near[0], *parts[1:]])]
-        near = difflib.get_close_matches(near[0], list(_all_keys(Config)), n=1)
+        near = difflib.get_close_matches(near[0], list(_all_keys(tree)), n=1)
     leaf = key.split(".")[-1]
-    near = near or [name for name in _all_keys(Config) if name.split(".")[-1] == leaf]
-    near = near or difflib.get_close_matches(key, list(_all_keys(Config)), n=1, cutoff=0.8)
+    near = near or [name for name in _all_keys(tree) if name.split(".")[-1] == leaf]
+    near = near or difflib.get_close_matches(key, list(_all_keys(tree)), n=1, cutoff=0.8)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     allowed = f"allowed in {section}" if section else "allowed"
     return UserError(f"{where}unknown configuration key '{key}'{hint}; {allowed}: {', '.join(sorted(siblings))}")
 
 
-def _hints(section: Any) -> dict[str, Any]:
-    """Return the type of each key of a section."""
-    return _hints_of(section, len(dataclasses.fields(section)))
+def _class_of(section: DictConfig) -> Any:
+    """Return the dataclass that a section is of by now."""
+    return OmegaConf.get_type(section)
+
+
+def _hints(section: DictConfig) -> dict[str, Any]:
+    """Return the type of each key of a section; of a section in it, the class that it has by now."""
+    owner = _class_of(section)
+    hints = _hints_of(owner, len(dataclasses.fields(owner)))
+    return {
+        name: OmegaConf.get_type(section, name) if dataclasses.is_dataclass(hint) else hint
+        for name, hint in hints.items()
+    }
 
 
 @functools.cache
@@ -193,10 +230,10 @@ def _hints_of(section: Any, count: int) -> dict[str, Any]:
     return typing.get_type_hints(section)
 
 
-def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
+def _all_keys(section: DictConfig, prefix: str = "") -> Iterator[str]:
     for name, hint in _hints(section).items():
         if dataclasses.is_dataclass(hint):
-            yield from _all_keys(hint, f"{prefix}{name}.")
+            yield from _all_keys(section[name], f"{prefix}{name}.")
         else:
             yield prefix + name
 

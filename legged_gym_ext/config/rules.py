@@ -52,5 +52,7 @@ def _check_combinations(config: Config) -> None:
             raise UserError("teacher.kind: expected another teacher than 'depth' with camera.enabled=false")
         if config.distill.enabled:
             raise UserError("distill.enabled: expected false with camera.enabled=false: the student needs the camera")
+    if config.distill.enabled:
+        config.student.encoder.check(config)
     if config.teacher.kind == "scandots" and not config.height_scan.enabled:
         raise UserError("height_scan.enabled: expected true with teacher.kind=scandots")

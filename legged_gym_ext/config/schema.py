@@ -13,7 +13,7 @@ from legged_gym_ext.config.fields import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
     POSITIVE,
-    Number,
+    by_kind,
     by_name,
     choice,
     count,
@@ -31,6 +31,7 @@ from legged_gym_ext.config.fields import (
     triple,
 )
 from legged_gym_ext.config.sections import add_section
+from legged_gym_ext.models.encoders import EncoderOptions, option_classes
 from legged_gym_ext.simulators import ENGINES, engine_names
 from legged_gym_ext.terrain.kinds import KINDS
 
@@ -126,8 +127,7 @@ class CameraConfig:
     """Depth camera on the base."""
 
     enabled: bool = True
-    # Rows, columns: of 10 pixels at least the spec's depth encoder leaves one.
-    resolution: list[int] = pair(64, 64, Number(at_least=10))
+    resolution: list[int] = pair(64, 64, AT_LEAST_ONE)  # rows, columns
     position: list[float] = triple(0.12, 0.0, 0.35)  # in the base frame
     # With the base 1 m over the ground, the next two see the ground from 0.3 m to 2.5 m ahead of it.
     pitch_degrees: float = 56.0  # down from the horizon
@@ -264,8 +264,7 @@ class StudentConfig:
     """Depth encoder and actor that learn from the teacher."""
 
     latent_dim: int = count(32)
-    gru_hidden: int = count(512)
-    fusion_hidden: int = count(128)
+    encoder: EncoderOptions = by_kind("spec", option_classes)  # its options are those of its ``kind``
     init_from_teacher: str = choice("columns", ("columns", "spec", "none"))  # spec: the first columns as they are
 
 

@@ -115,5 +115,7 @@ def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
     if missing := [name for name, mean in summaries.items() if not mean]:
         lines.append(f"no episodes: {', '.join(missing)}")
     if wrong := [f"{name} {count:.0f}" for name, count in episodes.health.items() if count > 0]:
-        lines.append(f"health: {', '.join(wrong)} (steps of environments; overflow: see sim.mujoco_warp.nconmax and njmax)")
+        lines.append(
+            f"health: {', '.join(wrong)} (steps of environments; overflow: see sim.mujoco_warp.nconmax and njmax)"
+        )
     return "\n".join(lines)

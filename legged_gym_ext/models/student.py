@@ -13,12 +13,14 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from legged_gym_ext.models.actor import NEW_FRAME, FlatInput, ParkourActor
-from legged_gym_ext.models.encoders.spec import DepthEncoder
+from legged_gym_ext.models.encoders import EncoderOptions, make_encoder
 from legged_gym_ext.models.teacher import plain_mlp
 
 
 class Student(ParkourActor):
-    """Policy on proprioception and a 32-D depth latent (75 -> 512 -> 256 -> 128 -> 10 by default), recurrent.
+    """Policy on proprioception and a 32-D depth latent (75 -> 512 -> 256 -> 128 -> 10 by default).
+
+    It is recurrent in rsl_rl's sense where its encoder has a memory.
 
     Args:
         obs: Observations by group, each (num_envs, size).
@@ -27,12 +29,9 @@ class Student(ParkourActor):
         output_dim: Number of actions.
         image_shape: Rows and columns of the depth image.
         latent_dim: Size of the depth latent.
-        fusion_hidden: Width of the encoder's fusion MLP.
-        gru_hidden: Width of the encoder's GRU.
+        encoder: Options of the depth encoder, which say its kind, too.
         mlp: The remaining arguments of rsl_rl's MLPModel.
     """
-
-    is_recurrent = True
 
     def __init__(
         self,
@@ -40,19 +39,19 @@ class Student(ParkourActor):
         obs_groups: dict[str, list[str]],
         obs_set: str,
         output_dim: int,
-        image_shape: Sequence[int] = (64, 64),
-        latent_dim: int = 32,
-        fusion_hidden: int = 128,
-        gru_hidden: int = 512,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        encoder: EncoderOptions,
         **mlp: Any,
     ) -> None:
         super().__init__(obs, obs_groups, obs_set, output_dim, terrain_dim=latent_dim, **mlp)
-        self.encoder = DepthEncoder(self.num_proprio, image_shape, latent_dim, fusion_hidden, gru_hidden)
+        self.encoder = make_encoder(encoder, self.num_proprio, image_shape, latent_dim)
+        self.is_recurrent = self.encoder.memory_size > 0
 
     def get_latent(self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None) -> Tensor:
         """Return the actor's input ``cat[proprio, depth latent, others]`` (batch, ...).
 
-        Without ``masks`` this is one step from the encoder's own state. With them, ``obs`` (steps, trajectories, ...)
+        Without ``masks`` this is one step from the encoder's own memory. With them, ``obs`` (steps, trajectories, ...)
         are rsl_rl's padded trajectories that begin at ``hidden_state``.
         """
         vectors, depth = self.vectors(obs), obs[self.terrain_group]
@@ -63,10 +62,10 @@ class Student(ParkourActor):
         assert isinstance(hidden_state, Tensor)
         features = self.encoder.encode_image(depth.flatten(0, 1)).unflatten(0, depth.shape[:2])
         latent, _ = self.encoder.forward_sequence(features, proprio, hidden_state)
-        return self.join(unpad_trajectories(vectors, masks), unpad_trajectories(latent, masks))  # type: ignore
+        return unpad_trajectories(self.join(vectors, latent), masks)
 
     def forward_sequence(
-        self, obs: TensorDict, images: Tensor, index: Tensor, hidden: Tensor, dones: Tensor
+        self, obs: TensorDict, images: Tensor, index: Tensor, memory: Tensor, dones: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run over a stored sequence, encoding each camera frame once.
 
@@ -74,32 +73,32 @@ class Student(ParkourActor):
             obs: Proprioception and other observations by group, (steps, batch, ...).
             images: Camera frames (frames, pixels).
             index: Which of the frames each step saw, (steps, batch).
-            hidden: The GRU's hidden state before the first step, (1, batch, gru_hidden).
+            memory: The encoder's memory before the first step, (layers, batch, size).
             dones: Whether an episode ended with the step, (steps, batch).
 
         Returns:
-            Actions (steps, batch, num_actions), depth latents (steps, batch, latent_dim) and the hidden state to go on
+            Actions (steps, batch, num_actions), depth latents (steps, batch, latent_dim) and the memory to go on
             from.
         """
         vectors = self.vectors(obs)
         features = self.encoder.encode_image(images).index_select(0, index.flatten()).unflatten(0, index.shape)
-        latent, hidden = self.encoder.forward_sequence(features, vectors[..., : self.num_proprio], hidden, dones)
-        return self.mlp(self.join(vectors, latent.to(vectors.dtype))), latent, hidden
+        latent, memory = self.encoder.forward_sequence(features, vectors[..., : self.num_proprio], memory, dones)
+        return self.mlp(self.join(vectors, latent.to(vectors.dtype))), latent, memory
 
     def reset(self, dones: Tensor | None = None, hidden_state: HiddenState = None) -> None:
         """Zero the memory where ``dones`` (batch,); without it, replace all of the memory by ``hidden_state``."""
         self.encoder.reset(dones)
         if dones is None and hidden_state is not None:
             assert isinstance(hidden_state, Tensor)
-            self.encoder.hidden_state = hidden_state
+            self.encoder.memory = hidden_state
 
     def get_hidden_state(self) -> HiddenState:
-        """Return the GRU's hidden state (1, batch, gru_hidden), None before the first step."""
-        return self.encoder.hidden_state
+        """Return the encoder's memory (layers, batch, size), None before the first step and where it has none."""
+        return self.encoder.memory if self.is_recurrent else None
 
     def detach_hidden_state(self, dones: Tensor | None = None) -> None:
         """Cut the memory from the graph that made it."""
-        self.encoder.detach_hidden_states()
+        self.encoder.detach_memory()
 
     def init_from_teacher(self, teacher: ParkourActor, how: str) -> None:
         """Give the actor the teacher's weights as :func:`create_depth_actor_from_teacher` says, and its statistics."""
@@ -110,11 +109,11 @@ class Student(ParkourActor):
 
     def as_jit(self) -> nn.Module:
         """Return a TorchScript-friendly module for one robot, with its memory inside and ``reset()``."""
-        return _JitStudent(self)
+        return _JitStudent(self) if self.is_recurrent else _StudentWithoutMemory(self)
 
     def as_onnx(self, verbose: bool = False) -> nn.Module:
-        """Return a module for ONNX export whose memory goes in and out."""
-        return _OnnxStudent(self)
+        """Return a module for ONNX export whose memory, if there is one, goes in and out."""
+        return _OnnxStudent(self) if self.is_recurrent else _StudentWithoutMemory(self)
 
 
 def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how: str = "columns") -> nn.Sequential:
@@ -150,50 +149,44 @@ def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how:
 
 
 class _ExportedStudent(nn.Module):
-    """A student without training code: one step from and to an explicit hidden state."""
+    """A student without training code: one step from and to an explicit memory."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        encoder = student.encoder
-        rows, columns = encoder.image_shape
+        rows, columns = student.encoder.image_shape
         self.num_proprio = student.num_proprio
-        self.rows, self.columns = rows, columns
         self.input = FlatInput(student.num_proprio, rows * columns, student.obs_dim - student.num_proprio)
         self.obs_normalizer = deepcopy(student.obs_normalizer)
-        self.cnn = deepcopy(encoder.cnn)
-        self.fusion = deepcopy(encoder.fusion)
-        self.gru = deepcopy(encoder.gru)
-        self.output = deepcopy(encoder.output)
+        self.encoder = student.encoder.export()
         self.mlp = plain_mlp(student)
 
     def forward(self, obs: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
         vectors, depth = self.input(obs)
         vectors = self.obs_normalizer(vectors)
         proprio, others = vectors[:, : self.num_proprio], vectors[:, self.num_proprio :]
-        feature = self.cnn(depth.reshape(-1, 1, self.rows, self.columns))
-        fused = self.fusion(torch.cat([feature, proprio], dim=-1))
-        outputs, h_out = self.gru(fused.unsqueeze(1), h_in)
-        latent = self.output(outputs.squeeze(1))
+        latent, h_out = self.encoder(depth, proprio, h_in)
         return self.mlp(torch.cat([proprio, latent, others], dim=-1)), h_out
 
 
 class _JitStudent(nn.Module):
     """Exportable student for TorchScript: ``cat[proprio, depth, others]`` (1, ...) to actions (1, num_actions)."""
 
+    hidden_state: Tensor
+
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.step = _ExportedStudent(student)
-        self.register_buffer("hidden_state", torch.zeros(1, 1, student.encoder.gru.hidden_size))
+        self.register_buffer("hidden_state", student.encoder.initial_memory(1))
 
     def forward(self, x: Tensor) -> Tensor:
         actions, hidden = self.step(x, self.hidden_state)
-        self.hidden_state[:] = hidden  # type: ignore
+        self.hidden_state[:] = hidden
         return actions
 
     @torch.jit.export
     def reset(self) -> None:
         """Forget the past episode."""
-        self.hidden_state[:] = 0.0  # type: ignore
+        self.hidden_state[:] = 0.0
 
 
 class _OnnxStudent(_ExportedStudent):
@@ -203,6 +196,36 @@ class _OnnxStudent(_ExportedStudent):
     input_names = ["obs", "h_in"]
     output_names = ["actions", "h_out"]
 
+    def __init__(self, student: Student) -> None:
+        super().__init__(student)
+        self.initial_memory = student.encoder.initial_memory(1)
+
     def get_dummy_inputs(self) -> tuple[Tensor, Tensor]:
         """Return inputs to trace the module with."""
-        return torch.zeros(1, sum(self.input.sizes)), torch.zeros(1, 1, self.gru.hidden_size)
+        return torch.zeros(1, sum(self.input.sizes)), torch.zeros_like(self.initial_memory)
+
+
+class _StudentWithoutMemory(nn.Module):
+    """Exportable student for TorchScript and ONNX: ``cat[proprio, depth, others]`` (batch, ...) to actions."""
+
+    is_recurrent = False
+    input_names = ["obs"]
+    output_names = ["actions"]
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.step = _ExportedStudent(student)
+        self.memory = student.encoder.initial_memory(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        actions, _ = self.step(x, self.memory)
+        return actions
+
+    @torch.jit.export
+    def reset(self) -> None:
+        """Do nothing: there is nothing to forget."""
+
+    @torch.jit.unused
+    def get_dummy_inputs(self) -> tuple[Tensor]:
+        """Return an input to trace the module with."""
+        return (torch.zeros(1, sum(self.step.input.sizes)),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,8 @@ FRAMES = "frames"
 """Key of the non-tensor observation that holds :class:`Frames` in a mini-batch."""
 
 
-class Frames(NamedTuple):
+@dataclass(frozen=True)
+class Frames:
     """Images that several samples share."""
 
     images: Tensor
@@ -35,7 +37,7 @@ class _Input(NamedTuple):
     frames: Frames
 
 
-class ImageLinear(nn.Linear):
+class ImageLinear(nn.Module):
     """A linear layer over ``cat[proprio, image, others]`` that multiplies each image once, however many samples saw it.
 
     With a 4096-pixel image that comes every fifth step this layer is most of PPO's cost. It makes the image's columns,
@@ -51,7 +53,7 @@ class ImageLinear(nn.Linear):
     """
 
     def __init__(self, linear: nn.Linear, image_columns: slice, dtype: torch.dtype, image_gain: float) -> None:
-        super().__init__(1, 1, device="meta")
+        super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.image_columns = image_columns
@@ -68,7 +70,7 @@ class ImageLinear(nn.Linear):
 
     def forward(self, input: _Input) -> Tensor:
         """Return (batch, out_features) for vectors ``cat[proprio, others]`` (batch, ...) and the frames they saw."""
-        vectors, (images, index) = input
+        vectors, images, index = input.vectors, input.frames.images, input.frames.index
         start, stop = self.image_columns.start, self.image_columns.stop
         parts = self.weight.split([start, stop - start, self.in_features - stop], dim=1)  # slices: slow backward
         seen = F.linear(images.to(self.dtype), parts[1].to(self.dtype)).to(vectors.dtype) * self.image_gain

@@ -42,8 +42,7 @@ def make_student(setting: Setting) -> Student:
         setting.env.num_actions,
         image_shape=config.camera.resolution,
         latent_dim=config.student.latent_dim,
-        fusion_hidden=config.student.fusion_hidden,
-        gru_hidden=config.student.gru_hidden,
+        encoder=config.student.encoder,
         hidden_dims=list(config.teacher.hidden_dims),
         activation=config.teacher.activation,
         obs_normalization=config.teacher.normalize_observations,
@@ -107,7 +106,7 @@ class Distillation(Phase):
         self.dones = torch.zeros(shape, dtype=torch.bool, device=device)
         self.follows_scan = isinstance(teacher, ScandotsTeacher) and config.feature_loss_weight > 0
         self.scan_latents = torch.zeros(*shape, student.terrain_dim if self.follows_scan else 0, device=device)
-        self.first_hidden = torch.zeros(1, num_envs, student.encoder.gru.hidden_size, device=device)
+        self.first_memory = student.encoder.initial_memory(num_envs)
         self.action_difference = torch.zeros((), device=device)
 
     @classmethod
@@ -166,8 +165,8 @@ class Distillation(Phase):
         The student goes on from its own memory, so ``env`` must be where the last call left it, or reset together with
         the student.
         """
-        hidden = self.student.encoder.hidden_state
-        self.first_hidden.copy_(hidden if hidden is not None else torch.zeros_like(self.first_hidden))
+        memory = self.student.encoder.memory
+        self.first_memory.copy_(self.student.encoder.initial_memory(self.num_envs) if memory is None else memory)
         self.student.encoder.forget_images()
         self.action_difference.zero_()
         teacher_acts = torch.rand(self.num_envs, 1, device=self.device) < self.beta
@@ -190,16 +189,16 @@ class Distillation(Phase):
         updates = 0
         for _ in range(self.config.epochs):
             for envs in torch.randperm(self.num_envs, device=self.device).chunk(self.config.mini_batches):
-                hidden = self.first_hidden[:, envs]
+                memory = self.first_memory[:, envs]
                 for start in range(0, self.config.steps_per_env, self.config.bptt_steps):
                     steps = slice(start, min(start + self.config.bptt_steps, self.config.steps_per_env))
-                    action_loss, feature_loss, hidden = self.losses(steps, envs, hidden)
+                    action_loss, feature_loss, memory = self.losses(steps, envs, memory)
                     self.optimizer.zero_grad()
                     (action_loss + self.config.feature_loss_weight * feature_loss).backward()
                     average_gradients(self._parameters())
                     norm = torch.nn.utils.clip_grad_norm_(self._parameters(), self.config.max_grad_norm)
                     self.optimizer.step()
-                    hidden = hidden.detach()
+                    memory = memory.detach()
                     sums += torch.stack([action_loss.detach(), feature_loss.detach(), norm])
                     updates += 1
         seen = {group: values.flatten(0, 1) for group, values in self.observations.items()}
@@ -216,25 +215,25 @@ class Distillation(Phase):
         self.rounds += 1
         return result
 
-    def losses(self, steps: slice, envs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def losses(self, steps: slice, envs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the student over stored experience.
 
         Args:
             steps: Which steps.
             envs: Indices of the environments, (batch,).
-            hidden: The GRU's hidden state before the first of the steps, (1, batch, gru_hidden).
+            memory: The encoder's memory before the first of the steps, (layers, batch, size).
 
         Returns:
-            The action loss, the feature loss (0 where there is none), and the hidden state to go on from.
+            The action loss, the feature loss (0 where there is none), and the memory to go on from.
         """
         seen, index = torch.unique(self.frames.index[steps, envs], return_inverse=True)
         obs = {group: values[steps, envs] for group, values in self.observations.items()}
         with self.autocast:
-            actions, latents, hidden = self.student.forward_sequence(
+            actions, latents, memory = self.student.forward_sequence(
                 TensorDict(obs, batch_size=index.shape),
                 self.frames.images.index_select(0, seen),
                 index,
-                hidden,
+                memory,
                 self.dones[steps, envs],
             )
         targets = self.teacher_actions[steps, envs]
@@ -242,7 +241,7 @@ class Distillation(Phase):
         feature_loss = action_loss.new_zeros(())
         if self.follows_scan:
             feature_loss = F.mse_loss(latents.to(targets.dtype), self.scan_latents[steps, envs])
-        return action_loss, feature_loss, hidden.to(targets.dtype)
+        return action_loss, feature_loss, memory.to(targets.dtype)
 
     def policy(self) -> MLPModel | None:
         """Return the student, once it has learned."""
@@ -253,12 +252,12 @@ class Distillation(Phase):
         return (self.student,)
 
     def own_state(self) -> Tensor | None:
-        """Return a copy of the GRU's hidden state where the lane is, (1, num_envs, gru_hidden); None at its start."""
-        hidden = self.student.encoder.hidden_state
-        return None if hidden is None else hidden.clone()
+        """Return a copy of the encoder's memory where the lane is, (layers, num_envs, size); None at its start."""
+        memory = self.student.encoder.memory
+        return None if memory is None else memory.clone()
 
     def load_own_state(self, state: Tensor | None) -> None:
-        """Give the student that hidden state."""
+        """Give the student that memory."""
         self.student.reset(hidden_state=None if state is None else state.to(self.device))
 
     def state_dict(self) -> dict[str, Any]:
