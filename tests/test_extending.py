@@ -245,7 +245,7 @@ def test_an_obstacle_is_one_function_with_its_section_and_one_line(trained: tupl
 
 def test_a_reward_is_one_function_and_one_line(trained: tuple[Path, str]) -> None:
     assert newest(trained[0], 2)["config"]["rewards"]["weights"]["low_base"] == -1.0
-    calls = trained[1].partition("reward_calls ")[2].split()[0]
+    calls = trained[1].partition("reward calls ")[2].split()[0]
     assert float(calls) == 2 * 24 + 6  # of every step of both lanes
 
 
@@ -257,7 +257,7 @@ def test_an_encoder_is_one_class_and_one_line(trained: tuple[Path, str]) -> None
 
 def test_a_phase_is_one_class_and_one_line(trained: tuple[Path, str]) -> None:
     folder, out = trained
-    assert "\n  counting        runs 1   reward_calls" in out and "runs 2" not in out
+    assert "\n  counting        runs 1   reward calls" in out and "runs 2" not in out
     assert newest(folder, 2)["phases"]["counting"] == {"runs": 1}
     again = run(folder, "--resume", "--max_iterations=2")
     assert "runs 2" in again and newest(folder, 4)["phases"]["counting"] == {"runs": 2}

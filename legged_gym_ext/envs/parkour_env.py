@@ -104,12 +104,13 @@ class ParkourEnv(Environment):
     # ------------------------------------------------------------------ the interface of rsl_rl
 
     @property
-    def episode_length_buf(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is in the state
+    def episode_length_buf(self) -> Tensor:
         """Control steps since the last reset, (num_envs,)."""
         return self.state.episode_length
 
+    # rsl_rl has an attribute; ours is part of the state.
     @episode_length_buf.setter
-    def episode_length_buf(self, value: Tensor) -> None:
+    def episode_length_buf(self, value: Tensor) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.state.episode_length.copy_(value)
 
     def get_observations(self) -> TensorDict:

@@ -63,10 +63,11 @@ class Mirror:
             groups[DEPTH] = torch.cat([obs[DEPTH], self.flip(obs[DEPTH])])
         both = TensorDict(groups, batch_size=[2 * obs.batch_size[0]])
         if FRAMES in obs.keys():  # noqa: SIM118
-            images, index = obs[FRAMES]
-            both.set_non_tensor(
-                FRAMES, Frames(torch.cat([images, self.flip(images)]), torch.cat([index, index + len(images)]))
-            )
+            frames: Frames = obs[FRAMES]
+            images, index = frames.images, frames.index
+            assert index is not None  # a mini-batch has each image once
+            mirrored = torch.cat([images, self.flip(images)]), torch.cat([index, index + len(images)])
+            both.set_non_tensor(FRAMES, Frames(*mirrored))
         return both
 
     def flip(self, images: Tensor) -> Tensor:
