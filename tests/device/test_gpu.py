@@ -145,7 +145,7 @@ def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path)
     before = [parameter.clone() for parameter in runner.teacher.parameters()]
     runner.learn(3)
     assert runner.dagger is not None and runner.dagger.rounds == 1
-    hidden = runner.dagger.student.encoder.hidden_state
+    hidden = runner.dagger.student.encoder.memory
     assert hidden is not None and hidden.dtype == torch.float32  # autocast's float16 loses small gradients
     resumed = ParkourRunner(ParkourEnv(config, 8, device), config, None, str(device))
     resumed.load(str(tmp_path / "model_3.pt"))
