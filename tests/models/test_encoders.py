@@ -72,7 +72,7 @@ class TwoLayersStep(nn.Module):
 def two_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register it for one test."""
     monkeypatch.setattr(encoders, "ENCODERS", dict(ENCODERS))
-    register("two_layers", TwoLayersOptions, f"{__name__}:TwoLayers")
+    register("two_layers", TwoLayersOptions, TwoLayers)
 
 
 def make_one(kind: str) -> Encoder:

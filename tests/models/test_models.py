@@ -1,4 +1,4 @@
-"""The specification's encoder, teachers and student against the specification, plain rsl_rl models and step-by-step loops."""
+"""The default encoder, teachers and student against the specification, plain rsl_rl models and loops over steps."""
 
 from __future__ import annotations
 
