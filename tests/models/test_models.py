@@ -17,7 +17,7 @@ from legged_gym_ext.models.distribution import ActionDistribution
 from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.models.encoders.spec import SpecEncoder
 from legged_gym_ext.models.student import Student, create_depth_actor_from_teacher
-from legged_gym_ext.models.teacher import DepthTeacher, Frames, ScandotsTeacher
+from legged_gym_ext.models.teacher import DepthTeacher, Frames, ImageLinear, ScandotsTeacher
 
 GROUPS = {"depth": ["proprio", "depth", "phase"], "scan": ["proprio", "scan", "phase"]}
 
@@ -157,7 +157,7 @@ def test_columns_keep_what_the_teacher_does_without_terrain() -> None:
 
 def test_spec_copies_the_first_columns_and_none_copies_nothing() -> None:
     teacher = DepthTeacher(observations(2), GROUPS, "depth", 10, **mlp_arguments())
-    weights = [layer.weight for layer in teacher.mlp if isinstance(layer, nn.Linear)]
+    weights = [layer.weight for layer in teacher.mlp if isinstance(layer, (nn.Linear, ImageLinear))]
     spec = create_depth_actor_from_teacher(teacher, 32, "spec")
     copied = [layer.weight for layer in spec if isinstance(layer, nn.Linear)]
     torch.testing.assert_close(copied[0], weights[0][:, :77])
