@@ -10,6 +10,7 @@ from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.base import Environment
+from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.runs.settle import settle
 
 NUM_PROPRIO, NUM_SCAN, NUM_PRIVILEGED, NUM_ACTIONS = 43, 12, 5, 10
@@ -20,7 +21,7 @@ def small_config(**runner: Any) -> Config:
     config = settle(Config())
     config.teacher.hidden_dims = [32, 16]
     config.teacher.critic_hidden_dims = [32, 16]
-    config.student.gru_hidden = 16
+    config.student.encoder = SpecOptions(gru_hidden=16)
     config.camera.resolution = [20, 16]
     config.ppo.num_learning_epochs = 2
     config.ppo.num_mini_batches = 2

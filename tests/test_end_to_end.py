@@ -21,7 +21,8 @@ from legged_gym_ext.runs.settle import seed_everything, settle
 
 TINY = [
     *("terrain.levels=2", "terrain.variants=1", "runner.num_steps_per_env=6", "teacher.hidden_dims=[32,16]"),
-    *("student.gru_hidden=16", "distill.start=1", "distill.interval=2", "distill.steps_per_env=7", "distill.beta=0.5"),
+    "student.encoder.gru_hidden=16",
+    *("distill.start=1", "distill.interval=2", "distill.steps_per_env=7", "distill.beta=0.5"),
     *("distill.bptt_steps=4", "env.episode_length_s=0.5", "ppo.num_learning_epochs=2", "runner.logger=none"),
 ]
 

@@ -150,7 +150,7 @@ def test_training_learns_saves_and_goes_on(device: torch.device, tmp_path: Path)
     before = [parameter.clone() for parameter in runner.alg.actor.parameters()]
     runner.learn(3)
     assert distillation(runner).rounds == 1
-    hidden = distillation(runner).student.encoder.hidden_state
+    hidden = distillation(runner).student.encoder.memory
     assert hidden is not None and hidden.dtype == torch.float32  # autocast's float16 loses small gradients
     resumed = ParkourRunner(ParkourEnv(config, 8, device), config, None, str(device))
     resumed.load(str(tmp_path / "model_3.pt"))

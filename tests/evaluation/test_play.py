@@ -300,7 +300,7 @@ def test_without_a_display_there_is_no_viewer_and_only_who_asked_for_one_is_told
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a run with a checkpoint of an untrained teacher and student."""
-    config = settle(load_config("parkour_depth", [*TINY, "student.gru_hidden=16", "teacher.hidden_dims=[16]"]))
+    config = settle(load_config("parkour_depth", [*TINY, "student.encoder.gru_hidden=16", "teacher.hidden_dims=[16]"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "LOGS", tmp_path_factory.mktemp("logs"))
         folder = create_run_folder(config)

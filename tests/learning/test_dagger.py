@@ -17,6 +17,7 @@ from legged_gym_ext.learning import frames
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.phases.distillation import LOSSES, Distillation
 from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import DepthTeacher, ScandotsTeacher
 
@@ -37,7 +38,7 @@ def make(kind: str = "depth", num_envs: int = 4, bfloat16: bool = False, **disti
     teacher = (DepthTeacher if kind == "depth" else ScandotsTeacher)(
         obs, GROUPS, kind, NUM_ACTIONS, distribution_cfg=gaussian, **arguments
     )
-    student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, gru_hidden=16, **arguments)
+    student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, 32, SpecOptions(gru_hidden=16), **arguments)
     return env, Distillation(teacher, student, config.distill, "columns", num_envs, obs, NUM_ACTIONS, "cpu", bfloat16)
 
 
@@ -102,7 +103,7 @@ def test_gradients_are_those_of_the_specifications_loop(kind: str, chunks: int) 
     parameters = [*dagger.student.encoder.parameters(), *dagger.student.mlp.parameters()]
     dagger.optimizer.zero_grad()
     for envs in torch.randperm(6).chunk(chunks):
-        action_loss, feature_loss, _ = dagger.losses(slice(0, 9), envs, dagger.first_hidden[:, envs])
+        action_loss, feature_loss, _ = dagger.losses(slice(0, 9), envs, dagger.first_memory[:, envs])
         ((action_loss + weight * feature_loss) / chunks).backward()
     ours = [parameter.grad.clone() for parameter in parameters]
     expected = specification_gradients(dagger, record, hidden, weight)
@@ -117,8 +118,8 @@ def test_chunks_go_on_from_the_memory_of_the_ones_before() -> None:
     assert dagger.dones.any()
     envs = torch.tensor([2, 0, 3])
     with torch.no_grad():
-        whole = dagger.losses(slice(0, 9), envs, dagger.first_hidden[:, envs])
-        first = dagger.losses(slice(0, 4), envs, dagger.first_hidden[:, envs])
+        whole = dagger.losses(slice(0, 9), envs, dagger.first_memory[:, envs])
+        first = dagger.losses(slice(0, 4), envs, dagger.first_memory[:, envs])
         second = dagger.losses(slice(4, 9), envs, first[2])
     torch.testing.assert_close((4 * first[0] + 5 * second[0]) / 9, whole[0])
     torch.testing.assert_close(second[2], whole[2])
@@ -132,10 +133,10 @@ def test_losses_are_what_their_names_say(loss: str) -> None:
     dagger.teacher_actions[::2] += 5.0  # beyond Huber's quadratic part
     envs = torch.arange(4)
     with torch.no_grad():
-        value = dagger.losses(slice(0, 6), envs, dagger.first_hidden)[0]
+        value = dagger.losses(slice(0, 6), envs, dagger.first_memory)[0]
         index = dagger.frames.index
         actions = dagger.student.forward_sequence(
-            dagger.observations, dagger.frames.images, index, dagger.first_hidden, dagger.dones
+            dagger.observations, dagger.frames.images, index, dagger.first_memory, dagger.dones
         )[0]
     error = (actions - dagger.teacher_actions).abs()
     expected = {

@@ -23,8 +23,9 @@ from legged_gym_ext.learning.phases.base import Outcome
 from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.models.student import Student
-from legged_gym_ext.models.teacher import DepthTeacher, ScandotsTeacher
+from legged_gym_ext.models.teacher import DepthTeacher, ImageLinear, ScandotsTeacher
 from legged_gym_ext.processes.ranks import Ranks
 from legged_gym_ext.runs.settle import settle
 
@@ -72,7 +73,7 @@ def specification_update(
                     [p for parameters, _ in groups for p in parameters], gradients, rates, strict=True
                 ):
                     p -= rate * shrink * g
-            student.encoder.detach_hidden_states()
+            student.encoder.detach_memory()
     return student, [loss.item() for loss in losses], norms
 
 
@@ -141,7 +142,7 @@ def test_the_students_normalizer_has_seen_every_observation() -> None:
     arguments: dict[str, Any] = {"hidden_dims": [16], "activation": "elu", "obs_normalization": True}
     gaussian = {"class_name": "GaussianDistribution"}
     teacher = DepthTeacher(obs, GROUPS, "depth", NUM_ACTIONS, distribution_cfg=gaussian, **arguments)
-    student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, gru_hidden=16, **arguments)
+    student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, 32, SpecOptions(gru_hidden=16), **arguments)
     dagger = Distillation(teacher, student, config.distill, "columns", 5, obs, NUM_ACTIONS, "cpu")
     seen = []
     for _ in range(2):
@@ -161,11 +162,15 @@ def test_the_students_normalizer_has_seen_every_observation() -> None:
 
 def sizes(mlp: nn.Module) -> list[tuple[int, int]]:
     """Return inputs and outputs of the linear layers."""
-    return [(layer.in_features, layer.out_features) for layer in mlp.modules() if isinstance(layer, nn.Linear)]
+    return [
+        (layer.in_features, layer.out_features)
+        for layer in mlp.modules()
+        if isinstance(layer, (nn.Linear, ImageLinear))
+    ]
 
 
 def activations(mlp: nn.Module) -> set[type]:
-    return {type(layer) for layer in mlp.children() if not isinstance(layer, nn.Linear)}
+    return {type(layer) for layer in mlp.children() if not isinstance(layer, (nn.Linear, ImageLinear))}
 
 
 def unusual_config(kind: str) -> Config:
@@ -176,7 +181,7 @@ def unusual_config(kind: str) -> Config:
     teacher.hidden_dims, teacher.critic_hidden_dims, teacher.activation = [24, 12], [20, 14, 6], "relu"
     teacher.normalize_observations, teacher.init_noise_std, teacher.depth_gain = True, 0.37, 0.05
     teacher.scan_encoder_dims = [18, 9]
-    student.latent_dim, student.fusion_hidden, student.gru_hidden = 8, 11, 13
+    student.latent_dim, student.encoder = 8, SpecOptions(fusion_hidden=11, gru_hidden=13)
     config.ppo = PPOConfig(
         num_learning_epochs=3,
         num_mini_batches=2,

@@ -1,4 +1,4 @@
-"""Depth encoder, teachers and student against the specification, plain rsl_rl models and step-by-step loops."""
+"""The default encoder, teachers and student against the specification, plain rsl_rl models and loops over steps."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.distribution import ActionDistribution
-from legged_gym_ext.models.encoders.spec import DepthEncoder
+from legged_gym_ext.models.encoders.options import SpecOptions
+from legged_gym_ext.models.encoders.spec import SpecEncoder
 from legged_gym_ext.models.student import Student, create_depth_actor_from_teacher
-from legged_gym_ext.models.teacher import DepthTeacher, Frames, ScandotsTeacher
+from legged_gym_ext.models.teacher import DepthTeacher, Frames, ImageLinear, ScandotsTeacher
 
 GROUPS = {"depth": ["proprio", "depth", "phase"], "scan": ["proprio", "scan", "phase"]}
 
 
-class SpecEncoder(nn.Module):
+class Specification(nn.Module):
     """The depth encoder as the specification writes it."""
 
     def __init__(self) -> None:
@@ -75,28 +76,18 @@ def make_student(latent_dim: int = 32, normalize: bool = False) -> Student:
         GROUPS,
         "depth",
         10,
+        image_shape=(64, 64),
         latent_dim=latent_dim,
-        gru_hidden=16,
+        encoder=SpecOptions(gru_hidden=16),
         hidden_dims=[16, 8],
         activation="elu",
         obs_normalization=normalize,
     )
 
 
-def frames_and_dones(steps: int, batch: int) -> tuple[Tensor, Tensor]:
-    """Return whether each image is new, and whether episodes end, (steps, batch); images are new after a reset."""
-    generator = torch.Generator().manual_seed(5)
-    dones = torch.rand(steps, batch, generator=generator) < 0.2
-    new = torch.rand(steps, batch, generator=generator) < 0.3
-    new[1:] |= dones[:-1]
-    new[0] = True
-    assert dones[1:-1].any() and not new.all()
-    return new, dones
-
-
 def test_encoder_is_the_specification_layer_for_layer() -> None:
     torch.manual_seed(0)
-    encoder, spec = DepthEncoder(), SpecEncoder()
+    encoder, spec = SpecEncoder(43, (64, 64), 32, SpecOptions()), Specification()
     encoder.load_state_dict(spec.state_dict())
     with torch.no_grad():
         for step in range(3):
@@ -105,53 +96,8 @@ def test_encoder_is_the_specification_layer_for_layer() -> None:
             latent = encoder(images, proprio)
             torch.testing.assert_close(latent, spec(images, proprio))
     assert latent.shape == (2, 32) and latent.abs().max() <= 1
-    assert encoder.hidden_state is not None and spec.hidden_state is not None
-    torch.testing.assert_close(encoder.hidden_state, spec.hidden_state)
-
-
-def test_sequence_with_new_frames_only_equals_steps_with_all_images() -> None:
-    torch.manual_seed(0)
-    steps, batch = 12, 5
-    encoder = DepthEncoder(image_shape=(16, 20), latent_dim=8, gru_hidden=16)
-    new, dones = frames_and_dones(steps, batch)
-    fresh = torch.rand(steps, batch, 16, 20) - 0.5
-    proprio = torch.randn(steps, batch, 43)
-    images = [fresh[0]]
-    for step in range(1, steps):
-        images.append(torch.where(new[step, :, None, None], fresh[step], images[-1]))
-    hidden = torch.randn(1, batch, 16)
-
-    with torch.no_grad():
-        results = []
-        for only_new in (False, True):
-            encoder.reset()
-            encoder.hidden_state = hidden.clone()
-            latents = []
-            for step in range(steps):
-                # an image that is not new must not be looked at: give a wrong one
-                image = torch.where(new[step, :, None, None], images[step], 9.0) if only_new else images[step]
-                latents.append(encoder(image, proprio[step], new[step] if only_new else None))
-                encoder.reset(dones[step])
-            results.append((torch.stack(latents), encoder.hidden_state))
-        features = torch.stack([encoder.encode_image(image) for image in images])
-        results.append(encoder.forward_sequence(features, proprio, hidden, dones))
-    for result in results[1:]:
-        torch.testing.assert_close(result[0], results[0][0])
-        torch.testing.assert_close(result[1], results[0][1])
-
-
-def test_reset_and_detach_act_on_the_memory() -> None:
-    encoder = DepthEncoder(image_shape=(12, 12), latent_dim=4, gru_hidden=6)
-    encoder(torch.rand(3, 12, 12), torch.randn(3, 43))
-    assert encoder.hidden_state is not None and encoder.hidden_state.requires_grad
-    before = encoder.hidden_state
-    encoder.reset(torch.tensor([False, True, False]))
-    assert encoder.hidden_state[:, 1].eq(0).all()
-    torch.testing.assert_close(encoder.hidden_state[:, ::2], before[:, ::2])
-    encoder.detach_hidden_states()
-    assert not encoder.hidden_state.requires_grad
-    encoder.reset()
-    assert encoder.hidden_state is None
+    assert encoder.memory is not None and spec.hidden_state is not None
+    torch.testing.assert_close(encoder.memory, spec.hidden_state)
 
 
 @pytest.mark.parametrize(("normalize", "gain"), [(False, 1.0), (True, 1.0), (False, 0.1)])
@@ -191,7 +137,7 @@ def test_default_dimensions_are_the_specifications() -> None:
         assert [layer.in_features for layer in layers] + [layers[-1].out_features] == sizes
         assert len(actor.mlp) == 7
     assert sum(p.numel() for p in distillation(runner).student.encoder.parameters()) == sum(
-        p.numel() for p in SpecEncoder().parameters()
+        p.numel() for p in Specification().parameters()
     )
     assert runner.alg.critic.obs_dim == 43 + 5 + 12
 
@@ -211,7 +157,7 @@ def test_columns_keep_what_the_teacher_does_without_terrain() -> None:
 
 def test_spec_copies_the_first_columns_and_none_copies_nothing() -> None:
     teacher = DepthTeacher(observations(2), GROUPS, "depth", 10, **mlp_arguments())
-    weights = [layer.weight for layer in teacher.mlp if isinstance(layer, nn.Linear)]
+    weights = [layer.weight for layer in teacher.mlp if isinstance(layer, (nn.Linear, ImageLinear))]
     spec = create_depth_actor_from_teacher(teacher, 32, "spec")
     copied = [layer.weight for layer in spec if isinstance(layer, nn.Linear)]
     torch.testing.assert_close(copied[0], weights[0][:, :77])

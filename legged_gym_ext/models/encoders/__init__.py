@@ -18,8 +18,8 @@ class Kind:
 
     options: type[EncoderOptions]
     """Its section of the configuration, a dataclass: ``student.encoder`` where that has its ``kind``."""
-    encoder: str
-    """``module:class`` of its :class:`~legged_gym_ext.models.encoders.base.Encoder`, imported when one is made."""
+    encoder: str | type[Encoder]
+    """Its class, or ``module:class``, which is imported when the first one is made."""
 
 
 ENCODERS: dict[str, Kind] = {
@@ -28,7 +28,7 @@ ENCODERS: dict[str, Kind] = {
 """Every kind by name."""
 
 
-def register(name: str, options: type[EncoderOptions], encoder: str) -> None:
+def register(name: str, options: type[EncoderOptions], encoder: str | type[Encoder]) -> None:
     """Add a kind from outside of the package, before a configuration that uses it is read; see :class:`Kind`.
 
     Raises:

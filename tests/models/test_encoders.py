@@ -1,0 +1,363 @@
+"""Every depth encoder there is, and one from outside of the package that remembers nothing, by the same properties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from dummy_env import NUM_ACTIONS, small_config
+from dummy_runner import distillation, make
+from torch import Tensor, nn
+
+from legged_gym_ext.config.fields import count, kind_name
+from legged_gym_ext.config.files import load_config, load_saved_config, save_config
+from legged_gym_ext.config.rules import validate
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.models import encoders
+from legged_gym_ext.models.encoders import ENCODERS, EncoderOptions, make_encoder, register
+from legged_gym_ext.models.encoders.base import Encoder
+from legged_gym_ext.models.encoders.options import SpecOptions
+from legged_gym_ext.models.student import Student
+
+NUM_PROPRIO, IMAGE, LATENT = 43, (16, 20), 8
+
+
+@dataclass
+class TwoLayersOptions(EncoderOptions):
+    kind: str = kind_name("two_layers")
+    width: int = count(6)
+
+    def check(self, config: Config) -> None:
+        if self.width > config.student.latent_dim:
+            raise UserError(f"student.encoder.width: expected a number <= {config.student.latent_dim}")
+
+
+class TwoLayers(Encoder):
+    """A layer for the image, and one for that and proprioception."""
+
+    def __init__(
+        self, num_proprio: int, image_shape: Sequence[int], latent_dim: int, options: TwoLayersOptions
+    ) -> None:
+        super().__init__(num_proprio, image_shape, latent_dim, options)
+        self.image = nn.Linear(self.image_shape[0] * self.image_shape[1], options.width)
+        self.output = nn.Linear(options.width + num_proprio, latent_dim)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        return self.image(self.as_images(images).flatten(1))
+
+    def forward_sequence(
+        self, features: Tensor, proprioception: Tensor, memory: Tensor, dones: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.output(torch.cat([features, proprioception], dim=-1)), memory
+
+    def export(self) -> nn.Module:
+        return TwoLayersStep(deepcopy(self.image), deepcopy(self.output))
+
+
+class TwoLayersStep(nn.Module):
+    def __init__(self, image: nn.Module, output: nn.Module) -> None:
+        super().__init__()
+        self.image, self.output = image, output
+
+    def forward(self, images: Tensor, proprioception: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.output(torch.cat([self.image(images), proprioception], dim=-1)), memory
+
+
+@pytest.fixture(autouse=True)
+def two_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register it for one test."""
+    monkeypatch.setattr(encoders, "ENCODERS", dict(ENCODERS))
+    register("two_layers", TwoLayersOptions, TwoLayers)
+
+
+def make_one(kind: str) -> Encoder:
+    torch.manual_seed(0)
+    return make_encoder(encoders.ENCODERS[kind].options(), NUM_PROPRIO, IMAGE, LATENT)
+
+
+def frames_and_dones(steps: int, batch: int) -> tuple[Tensor, Tensor]:
+    """Return whether each image is new, and whether episodes end, (steps, batch); images are new after a reset."""
+    generator = torch.Generator().manual_seed(5)
+    dones = torch.rand(steps, batch, generator=generator) < 0.2
+    new = torch.rand(steps, batch, generator=generator) < 0.3
+    new[1:] |= dones[:-1]
+    new[0] = True
+    assert dones[1:-1].any() and not new.all()
+    return new, dones
+
+
+every_kind = pytest.mark.parametrize("kind", [*ENCODERS, "two_layers"])
+
+
+# Every encoder --------------------------------------------------------------------------------------------------------
+
+
+@every_kind
+def test_a_kind_is_what_it_is_named(kind: str) -> None:
+    options = encoders.ENCODERS[kind].options()
+    assert options.kind == kind and isinstance(options, EncoderOptions)
+
+
+@every_kind
+def test_sequence_with_new_frames_only_equals_steps_with_all_images(kind: str) -> None:
+    encoder, steps, batch = make_one(kind), 12, 5
+    new, dones = frames_and_dones(steps, batch)
+    fresh = torch.rand(steps, batch, *IMAGE) - 0.5
+    proprio = torch.randn(steps, batch, NUM_PROPRIO)
+    images = [fresh[0]]
+    for step in range(1, steps):
+        images.append(torch.where(new[step, :, None, None], fresh[step], images[-1]))
+    memory = torch.randn_like(encoder.initial_memory(batch))
+
+    with torch.no_grad():
+        results = []
+        for only_new in (False, True):
+            encoder.reset()
+            encoder.memory = memory.clone()
+            latents = []
+            for step in range(steps):
+                # an image that is not new must not be looked at: give a wrong one
+                image = torch.where(new[step, :, None, None], images[step], 9.0) if only_new else images[step]
+                latents.append(encoder(image, proprio[step], new[step] if only_new else None))
+                encoder.reset(dones[step])
+            assert encoder.memory is not None
+            results.append((torch.stack(latents), encoder.memory))
+        features = torch.stack([encoder.encode_image(image) for image in images])
+        results.append(encoder.forward_sequence(features, proprio, memory, dones))
+        half, middle = encoder.forward_sequence(features[:5], proprio[:5], memory, dones[:5])
+        rest, end = encoder.forward_sequence(features[5:], proprio[5:], middle, dones[5:])
+        results.append((torch.cat([half, rest]), end))
+    assert results[0][0].shape == (steps, batch, LATENT)
+    for result in results[1:]:
+        torch.testing.assert_close(result[0], results[0][0])
+        torch.testing.assert_close(result[1], results[0][1])
+
+
+@every_kind
+def test_flat_images_of_less_precision_are_images_too(kind: str) -> None:
+    encoder, images = make_one(kind), (torch.rand(3, *IMAGE) - 0.5).half()
+    torch.testing.assert_close(encoder.encode_image(images.flatten(1)), encoder.encode_image(images.float()))
+
+
+@every_kind
+def test_reset_detach_and_forget_act_on_the_memory(kind: str) -> None:
+    encoder = make_one(kind)
+    assert encoder.memory is None and not encoder.initial_memory(3).any()
+    encoder(torch.rand(3, *IMAGE), torch.randn(3, NUM_PROPRIO))
+    before = encoder.memory
+    assert before is not None and before.shape == encoder.initial_memory(3).shape
+    assert before.requires_grad == (encoder.memory_size > 0)
+    encoder.reset(torch.tensor([False, True, False]))
+    assert encoder.memory[:, 1].eq(0).all()
+    torch.testing.assert_close(encoder.memory[:, ::2], before[:, ::2])
+    encoder.detach_memory()
+    assert not encoder.memory.requires_grad
+    old, none_new = encoder.image_feature, torch.zeros(3, dtype=torch.bool)
+    image = torch.rand(3, *IMAGE)
+    encoder(image, torch.randn(3, NUM_PROPRIO), none_new)
+    assert encoder.image_feature is old
+    encoder.forget_images()
+    encoder(image, torch.randn(3, NUM_PROPRIO), none_new)
+    torch.testing.assert_close(encoder.image_feature, encoder.encode_image(image))
+    encoder.reset()
+    assert encoder.memory is None and encoder.image_feature is None
+
+
+@every_kind
+def test_the_exported_step_is_the_encoders_own(kind: str) -> None:
+    encoder = make_one(kind).eval()
+    step, memory = torch.jit.script(encoder.export()), encoder.initial_memory(2)
+    with torch.no_grad():
+        for _ in range(3):
+            image, proprio = torch.rand(2, *IMAGE) - 0.5, torch.randn(2, NUM_PROPRIO)
+            latent, memory = step(image.flatten(1), proprio, memory)
+            torch.testing.assert_close(latent, encoder(image, proprio))
+            torch.testing.assert_close(memory, encoder.memory)
+        for parameter in encoder.parameters():
+            parameter.zero_()
+        assert step(image.flatten(1), proprio, memory)[0].any(), "the exported step is no copy"
+
+
+# One from outside of the package --------------------------------------------------------------------------------------
+
+
+def test_an_encoder_without_memory_trains_and_goes_on(tmp_path: Path) -> None:
+    config = small_config()
+    config.student.encoder = TwoLayersOptions(width=5)
+    runner = make(tmp_path, config)
+    student = distillation(runner).student
+    assert isinstance(student.encoder, TwoLayers) and student.encoder.image.out_features == 5
+    assert not student.is_recurrent
+    before = deepcopy(student.encoder.state_dict())
+    runner.learn(3)
+    assert all((value != before[name]).any() for name, value in student.encoder.state_dict().items())
+    assert student.get_hidden_state() is None
+    resumed = make(None, config, seed=2)
+    resumed.load(str(tmp_path / "model_3.pt"))
+    for name, value in distillation(resumed).student.state_dict().items():
+        assert torch.equal(value, student.state_dict()[name])
+    resumed.learn(1)
+
+
+def test_a_student_without_memory_is_exported_without_one() -> None:
+    config = small_config()
+    config.student.encoder = TwoLayersOptions()
+    runner = make(None, config)
+    student, obs = distillation(runner).student.eval(), runner.env.get_observations()
+    flat = torch.cat([obs["proprio"], obs["depth"], obs["gait_phase"]], dim=1)
+    jit, onnx = torch.jit.script(student.as_jit()), student.as_onnx()
+    assert (onnx.input_names, onnx.output_names, onnx.is_recurrent) == (["obs"], ["actions"], False)
+    assert [tensor.shape for tensor in onnx.get_dummy_inputs()] == [(1, flat.shape[1])]
+    with torch.no_grad():
+        for _ in range(2):  # nothing is remembered
+            expected = student(obs)
+            assert expected.shape == (4, NUM_ACTIONS)
+            torch.testing.assert_close(jit(flat), expected)
+            torch.testing.assert_close(onnx(flat), expected)
+        jit.reset()
+
+
+@every_kind
+def test_onnx_takes_every_student(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    config = small_config()
+    config.student.encoder = encoders.ENCODERS[kind].options()
+    student = distillation(make(None, config)).student.eval()
+    assert isinstance(student, Student)
+    onnx, path = student.as_onnx(), tmp_path / "student.onnx"
+    torch.onnx.export(
+        onnx,
+        onnx.get_dummy_inputs(),
+        str(path),
+        input_names=onnx.input_names,
+        output_names=onnx.output_names,
+        dynamo=False,
+    )
+    graph = pytest.importorskip("onnx").load(str(path)).graph
+    assert [value.name for value in graph.input] == onnx.input_names
+    assert [value.name for value in graph.output] == onnx.output_names
+
+
+def test_registration_is_refused_before_anything_changes() -> None:
+    before = dict(encoders.ENCODERS)
+    with pytest.raises(ValueError, match="'spec' already"):
+        register("spec", SpecOptions, "a:B")
+    with pytest.raises(ValueError, match="kind_name"):
+        register("other", SpecOptions, "a:B")
+    with pytest.raises(ValueError, match="kind_name"):
+        register("other", Config, "a:B")  # type: ignore[arg-type]
+    assert before == encoders.ENCODERS
+
+
+# In the configuration -------------------------------------------------------------------------------------------------
+
+
+def options_of(*overrides: str) -> EncoderOptions:
+    return load_config("parkour_depth", overrides).student.encoder
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], SpecOptions()),
+        (["student.encoder.gru_hidden=256"], SpecOptions(gru_hidden=256)),
+        (["student.encoder.gru_hidden=256", "student.encoder.kind=spec"], SpecOptions(gru_hidden=256)),
+        (["student.encoder.kind=two_layers"], TwoLayersOptions()),
+        (["student.encoder.kind=two_layers", "student.encoder.width=3"], TwoLayersOptions(width=3)),
+        (["student.encoder.width=3", "student.encoder.kind=two_layers"], TwoLayersOptions(width=3)),
+        (["student.encoder={width: 3, kind: two_layers}"], TwoLayersOptions(width=3)),
+        (["student.encoder.kind=two_layers", "student.encoder.kind=spec"], SpecOptions()),
+    ],
+)
+def test_the_kind_chooses_the_options(overrides: list[str], expected: EncoderOptions, tmp_path: Path) -> None:
+    config = load_config("parkour_depth", overrides)
+    assert config.student.encoder == expected and type(config.student.encoder) is type(expected)
+    assert asdict(config)["student"]["encoder"] == asdict(expected)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_saved_config(tmp_path / "config.yaml") == config
+    if isinstance(expected, TwoLayersOptions):
+        assert load_saved_config(tmp_path / "config.yaml", ["student.encoder.width=2"]).student.encoder == (
+            TwoLayersOptions(width=2)
+        )
+        assert load_saved_config(tmp_path / "config.yaml", ["student.encoder.kind=spec"]).student.encoder == (
+            SpecOptions()
+        )
+
+
+def test_a_yaml_chooses_the_kind_of_one_that_it_starts_from(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text("student: {encoder: {gru_hidden: 256}}\n", "utf-8")
+    (tmp_path / "same.yaml").write_text("base: parent\nstudent: {encoder: {fusion_hidden: 9, kind: spec}}\n", "utf-8")
+    (tmp_path / "other.yaml").write_text("base: parent\nstudent: {encoder: {width: 2, kind: two_layers}}\n", "utf-8")
+    (tmp_path / "wrong.yaml").write_text("base: other\nstudent: {encoder: {gru_hidden: 3}}\n", "utf-8")
+    assert load_config(str(tmp_path / "same.yaml")).student.encoder == SpecOptions(gru_hidden=256, fusion_hidden=9)
+    assert load_config(str(tmp_path / "other.yaml")).student.encoder == TwoLayersOptions(width=2)
+    with pytest.raises(UserError, match=r"wrong.yaml: unknown configuration key 'student.encoder.gru_hidden'"):
+        load_config(str(tmp_path / "wrong.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["student.encoder.kind=two_layer"],
+            "unknown student.encoder.kind 'two_layer' (did you mean 'two_layers'?); allowed: spec, two_layers",
+        ),
+        (["student.encoder.kind=[1]"], "unknown student.encoder.kind '[1]'; allowed: spec, two_layers"),
+        (
+            ["student.encoder.kind=two_layers", "student.encoder.gru_hidden=3"],
+            "unknown configuration key 'student.encoder.gru_hidden'; allowed in student.encoder: kind, width",
+        ),
+        (
+            ["student.encoder.kind=two_layers", "student.encoder.widht=3"],
+            "unknown configuration key 'student.encoder.widht' (did you mean 'student.encoder.width'?); "
+            "allowed in student.encoder: kind, width",
+        ),
+        (
+            ["student.gru_hidden=3"],
+            "unknown configuration key 'student.gru_hidden' (did you mean 'student.encoder.gru_hidden'?); "
+            "allowed in student: encoder, init_from_teacher, latent_dim",
+        ),
+        (
+            ["student.encoder=two_layers"],
+            "student.encoder: expected a section with keys among: fusion_hidden, gru_hidden, kind; got 'two_layers'",
+        ),
+        (
+            ["student.encoder.kind=two_layers", "student.encoder.width=0"],
+            "student.encoder.width: expected a number >= 1, got 0",
+        ),
+        (
+            ["student.encoder.kind=two_layers", "student.encoder.width=33"],
+            "student.encoder.width: expected a number <= 32",
+        ),
+        (["student.encoder.gru_hidden=x"], "student.encoder.gru_hidden: expected a whole number, got 'x'"),
+        (
+            ["camera.resolution=[64,9]"],
+            "camera.resolution[1]: expected a number >= 10 with student.encoder.kind=spec, got 9",
+        ),
+        (["camera.resolution=[64,0]"], "camera.resolution[1]: expected a number >= 1, got 0"),
+    ],
+)
+def test_wrong_kinds_and_keys_are_one_line(overrides: list[str], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        options_of(*overrides)
+    assert str(caught.value) == expected
+
+
+def test_options_that_say_they_are_another_kind_are_refused() -> None:
+    config = Config()
+    config.student.encoder.kind = "two_layers"
+    with pytest.raises(UserError, match="unknown student.encoder.kind 'two_layers'; allowed: spec"):
+        validate(config)
+
+
+def test_an_image_too_small_for_the_encoder_is_allowed_without_it() -> None:
+    small = "camera.resolution=[9,9]"
+    assert isinstance(options_of(small, "student.encoder.kind=two_layers"), TwoLayersOptions)
+    assert isinstance(options_of(small, "distill.enabled=false"), SpecOptions)
+    assert isinstance(options_of("camera.resolution=[10,10]"), SpecOptions)
+    make_encoder(SpecOptions(), NUM_PROPRIO, (10, 10), LATENT).encode_image(torch.zeros(1, 100))
