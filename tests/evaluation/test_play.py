@@ -390,7 +390,7 @@ def test_robots_stand_on_the_level_asked_for_or_on_all(
     def spy(env: ParkourEnv, actions: torch.Tensor) -> tuple:
         only_kind, all_levels, only_variant = torch.zeros(3).long(), torch.arange(3), torch.zeros(3).long()
         tiles = env.library.tile_index(only_kind, all_levels, only_variant)
-        stood.append(set((env.state.tile[:, None] == tiles).nonzero()[:, 1].tolist()))
+        stood.append(set((env.simulator.tile[:, None] == tiles).nonzero()[:, 1].tolist()))
         return step(env, actions)
 
     monkeypatch.setattr(ParkourEnv, "step", spy)

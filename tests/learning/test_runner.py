@@ -115,8 +115,8 @@ def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precisio
             batch.observations["privileged"], storage.observations["privileged"].flatten(0, 1)[rows]
         )
         if kind == "depth":
-            images, index = batch.observations["frames"]
-            assert torch.equal(images[index], depth[rows]) and len(images) < 0.7 * len(rows)
+            frames = batch.observations["frames"]
+            assert torch.equal(frames.images[frames.index], depth[rows]) and len(frames.images) < 0.7 * len(rows)
         with torch.no_grad():
             runner.alg.actor(batch.observations, stochastic_output=True)
             log_prob = runner.alg.actor.get_output_log_prob(batch.actions)
