@@ -10,7 +10,7 @@ _FROM_WHEEL = (_PACKAGE / "configs").is_dir()
 ROOT = _PACKAGE if _FROM_WHEEL else _PACKAGE.parent
 """The folder with ``configs/`` and ``resources/``: the checkout's top, or the installed package."""
 CONFIGS = ROOT / "configs"
-LOGS = (Path.cwd() if _FROM_WHEEL else ROOT) / "logs"
+LOGS = Path("logs") if _FROM_WHEEL else ROOT / "logs"
 
 
 def resolve(path: str | Path) -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.learning.runner import ParkourRunner
-from legged_gym_ext.processes.launch import joined
+from legged_gym_ext.processes.join import joined
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
 from legged_gym_ext.runs.settle import rank_config, seed_everything

@@ -11,7 +11,7 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.processes.launch import from_rank_zero, joined
+from legged_gym_ext.processes.join import from_rank_zero, joined
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.folder import find_saved, new_run_folder
 from legged_gym_ext.runs.settle import rank_config, seed_everything, settle, torch_device

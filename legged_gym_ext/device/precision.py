@@ -1,8 +1,15 @@
-"""Which devices compute in bfloat16."""
+"""When the costly layers compute in bfloat16."""
 
 from __future__ import annotations
 
 import torch
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return what ``runner.precision`` means on ``device``: bfloat16 or float32; auto takes what the hardware has."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -23,7 +23,7 @@ from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases import enabled_phases
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.saving import Saving
-from legged_gym_ext.processes import session
+from legged_gym_ext.processes import rank_failure
 from legged_gym_ext.processes.collectives import all_gather, broadcast_module
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
@@ -38,7 +38,7 @@ class ParkourRunner(OnPolicyRunner):
     are the state after n of them. Training for 3 iterations and then, resumed, for 3 more ends in ``model_6.pt``, as
     6 in one go do, and on a CPU with the same bits.
 
-    Of several ranks (see session.py) each has its own environments, and all have the same networks: what follows
+    Of several ranks (see rank_failure.py) each has its own environments, and all have the same networks: what follows
     is done by all of them, and the console, the log and the checkpoints are rank 0's.
 
     Args:
@@ -90,7 +90,7 @@ class ParkourRunner(OnPolicyRunner):
         self._prepare_networks()
         self.journal.open()
         if self.log_dir is not None:
-            session.on_failure(self._rescue)
+            rank_failure.on_failure(self._rescue)
         first, last = self.iteration, self.iteration + num_learning_iterations
         started = time.perf_counter()
         signal_name = ""

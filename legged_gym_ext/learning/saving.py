@@ -12,7 +12,7 @@ from torch import Tensor
 
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes import collectives
-from legged_gym_ext.processes.launch import from_rank_zero
+from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_name, prune_checkpoints

@@ -1,7 +1,7 @@
 """Mirrored experience for PPO: a biped that turns left has learned to turn right.
 
 For rsl_rl's symmetry extension (Mittal et al., "Symmetry Considerations for Learning Task Symmetric Robot Policies",
-ICRA 2024). What a mirrored observation is, observations.py says.
+ICRA 2024). What a mirrored vector is, envs/mirror.py says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor
 
-from legged_gym_ext.envs.observations import MirrorTable, mirror_tables
+from legged_gym_ext.envs.mirror import MirrorTable
+from legged_gym_ext.envs.observations import mirror_tables
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.models.teacher import FRAMES, Frames
@@ -30,7 +31,7 @@ class MirrorAugmentation(Symmetry):
     """
 
     def __init__(self, env: ParkourEnv, device: torch.device | str) -> None:
-        super().__init__(env, Mirror(env, device), use_data_augmentation=True)
+        super().__init__(env, BatchMirror(env, device), use_data_augmentation=True)
 
     def compute_loss(self, actor: MLPModel, batch: RolloutStorage.Batch, original_batch_size: int) -> Tensor:
         """Return zero."""
@@ -38,7 +39,7 @@ class MirrorAugmentation(Symmetry):
         return batch.actions.new_zeros(())
 
 
-class Mirror:
+class BatchMirror:
     """Appends to a mini-batch what the mirror image of the robot would have seen and done.
 
     Args:

@@ -9,9 +9,6 @@ from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-PROPRIO, DEPTH, SCAN, NEW_FRAME = "proprio", "depth", "scan", "new_frame"
-"""Names of the observation groups that the models know; all further ones are "other observations"."""
-
 
 class ParkourActor(MLPModel):
     """An MLP actor whose input is proprioception, what it knows of the terrain, and other observations, in that order.

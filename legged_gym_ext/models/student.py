@@ -12,7 +12,8 @@ from rsl_rl.utils import unpad_trajectories
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from legged_gym_ext.models.actor import NEW_FRAME, FlatInput, ParkourActor
+from legged_gym_ext.groups import NEW_FRAME
+from legged_gym_ext.models.actor import FlatInput, ParkourActor
 from legged_gym_ext.models.encoders import EncoderOptions, make_encoder
 from legged_gym_ext.models.teacher import plain_mlp
 

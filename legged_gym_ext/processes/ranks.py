@@ -46,7 +46,7 @@ _here = Ranks()
 
 
 def here() -> Ranks:
-    """Return this process's place among the ranks; the only one, outside of :func:`launch.joined`."""
+    """Return this process's place among the ranks; the only one, outside of :func:`join.joined`."""
     return _here
 
 

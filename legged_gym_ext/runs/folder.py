@@ -17,7 +17,7 @@ from legged_gym_ext.config.cli import LAST_RUN
 from legged_gym_ext.config.files import load_saved_config, save_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.processes.launch import from_rank_zero
+from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.tasks import find_yaml
 

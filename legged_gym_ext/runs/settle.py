@@ -29,7 +29,7 @@ def settle(config: Config) -> Config:
     Raises:
         UserError: a device that this machine lacks, or that the engine cannot use.
     """
-    from legged_gym_ext.device.precision import has_bfloat16  # imports torch
+    from legged_gym_ext.device.precision import choose_precision  # imports torch
 
     sim_device = _device("sim.device", _default_device(config) if config.sim.device == "auto" else config.sim.device)
     engine = default_engine(sim_device.type) if config.sim.engine == "auto" else config.sim.engine
@@ -41,16 +41,17 @@ def settle(config: Config) -> Config:
             f"got '{config.sim.device}'{hint}"
         )
     rl_device = sim_device if config.runner.device == "auto" else _device("runner.device", config.runner.device)
-    num_envs, precision = config.env.num_envs, config.runner.precision
+    precision = choose_precision(config.runner.precision, rl_device)
+    num_envs = config.env.num_envs
     if num_envs == "auto":
         num_envs = default_num_envs(sim_device.type) * here().size
-    if precision == "auto":
-        precision = "bfloat16" if has_bfloat16(rl_device) else "float32"
     return replace(
         config,
         sim=replace(config.sim, engine=engine, device=str(sim_device)),
         env=replace(config.env, num_envs=num_envs),
-        runner=replace(config.runner, device=str(rl_device), precision=precision),
+        runner=replace(
+            config.runner, device=str(rl_device), precision=choose_precision(config.runner.precision, rl_device)
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.observations import mirror_tables
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.learning.symmetry import Mirror
+from legged_gym_ext.learning.symmetry import BatchMirror
 from legged_gym_ext.models.teacher import FRAMES, Frames
 from legged_gym_ext.terrain.boxes import ABSENT
 
@@ -60,7 +60,7 @@ def place_as_mirror_images(env: ParkourEnv) -> None:
 def test_mirrored_robots_that_act_as_mirror_images_see_mirrored_observations() -> None:
     env = symmetric_env()
     place_as_mirror_images(env)
-    mirror = Mirror(env, env.device)
+    mirror = BatchMirror(env, env.device)
     generator = torch.Generator().manual_seed(2)
     for _ in range(6):
         action = 0.5 * torch.randn(1, 10, generator=generator)
@@ -88,7 +88,7 @@ def test_mirrored_robots_that_act_as_mirror_images_see_mirrored_observations() -
 
 def test_mirroring_twice_gives_the_original() -> None:
     env = ParkourEnv(small_config(), 3, torch.device("cpu"))
-    mirror = Mirror(env, env.device)
+    mirror = BatchMirror(env, env.device)
     obs = env.get_observations()
     actions = torch.randn(3, 10)
     both, both_actions = mirror(env, obs, actions)
@@ -101,7 +101,7 @@ def test_mirroring_twice_gives_the_original() -> None:
 
 def test_shared_frames_are_mirrored_once_each() -> None:
     env = ParkourEnv(small_config(), 3, torch.device("cpu"))
-    mirror = Mirror(env, env.device)
+    mirror = BatchMirror(env, env.device)
     obs = env.get_observations().exclude("depth")
     images = torch.rand(2, 4096)
     obs.set_non_tensor(FRAMES, Frames(images, torch.tensor([1, 0, 1])))

@@ -1,4 +1,4 @@
-"""Being one of several ranks: joining them, and ending together when one of them fails."""
+"""What happens when a rank fails: all end, with one line, and rank 0 saves what it can."""
 
 from __future__ import annotations
 
@@ -16,18 +16,11 @@ from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
-from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError, exit_code_and_line
 from legged_gym_ext.processes import collectives
+from legged_gym_ext.processes.group import gloo_group
 from legged_gym_ext.processes.ranks import here
-
-SKEW = timedelta(seconds=60)
-"""For how long a rank waits for others that do the same work at the same time."""
-
-PATIENCE = timedelta(minutes=10)
-"""For how long it waits where another may be busy alone: compiling, or writing a checkpoint."""
 
 _ALWAYS = timedelta(days=365)
 _CAUSE = "cause"
@@ -44,37 +37,29 @@ class RankLost(Exception):
     """Raised in the main thread, wherever it is, when another rank is gone."""
 
 
-class Session:
-    """Context in which this process is one of several ranks.
+class FailureWatch:
+    """Context in which ranks end together when one of them fails.
 
-    ``torch.distributed``'s default process group has gloo for tensors on the CPU and NCCL for those on GPUs. Besides,
-    the ranks form a ring in which each waits for a word from the next one. The system closes the connections of a
-    process that ends, however it ends, so the one before it notices at once, writes the cause to the launcher's
-    store unless the failed rank did so itself, and passes the news on. Each rank then leaves whatever it is doing: a
-    gloo collective raises when a peer is gone; an NCCL collective would wait, so the group is aborted. Rank 0 runs
-    what :func:`on_failure` was given, prints one line, and all exit.
+    The ranks form a ring in which each waits for a word from the next one. The system closes the connections of a
+    process that ends, however it ends, so the one before it notices at once, writes the cause to the launcher's store
+    unless the failed rank did so itself, and passes the news on. Each rank then leaves whatever it is doing: a gloo
+    collective raises when a peer is gone; an NCCL collective would wait, so the group is aborted. Rank 0 runs what
+    :func:`on_failure` was given, prints one line, and all exit.
+
+    Args:
+        store: The launcher's, in which the first failure is noted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: Any) -> None:
         self.rescue: Callable[[], str] | None = None
+        self._store = store
         self._lost = self._ending = False
         self._noticed_loss_of_first = False
 
-    def __enter__(self) -> Session:
-        global _session
+    def __enter__(self) -> FailureWatch:
+        global _watching
         ranks = here()
-        # The default, TearDown, kills the process when a collective fails: rank 0 could not save.
-        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
-        self._store: Any = next(iter(rendezvous("env://")))[0]  # torch's stubs do not know all of its methods
-        if self._store.add("started", 1) == ranks.size:
-            self._store.set("all started", "")
-        self._store.wait(["all started"], PATIENCE)
-        if ranks.local_rank < torch.cuda.device_count():
-            torch.cuda.set_device(ranks.local_rank)
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=self._store, rank=ranks.rank, world_size=ranks.size, timeout=SKEW)
-        collectives.use_patient_group(_gloo_group(PATIENCE))
-        self._ring = _gloo_group(_ALWAYS)
+        self._ring = gloo_group(_ALWAYS)
         self._next, self._previous = (ranks.rank + 1) % ranks.size, (ranks.rank - 1) % ranks.size
         self._ring_store = self._store.clone()  # one connection serves one thread at a time
         signal.signal(signal.SIGUSR1, self._interrupt)
@@ -82,10 +67,7 @@ class Session:
         self._main_thread = threading.get_ident()
         self._watch = threading.Thread(target=self._watch_ring, daemon=True)
         self._watch.start()
-        threads = ranks.threads(available_cores())
-        torch.set_num_threads(threads)
-        os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))  # read when numba is imported, later
-        _session = self
+        _watching = self
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
@@ -166,16 +148,10 @@ class Session:
             return True
 
 
-_session: Session | None = None
-
-
-def _gloo_group(timeout: timedelta) -> dist.ProcessGroup:
-    group = dist.new_group(backend="gloo", timeout=timeout)
-    assert isinstance(group, dist.ProcessGroup)
-    return group
+_watching: FailureWatch | None = None
 
 
 def on_failure(rescue: Callable[[], str]) -> None:
     """Have rank 0 call ``rescue`` when a rank fails; it returns what to tell of it, and must not raise."""
-    if _session is not None:
-        _session.rescue = rescue
+    if _watching is not None:
+        _watching.rescue = rescue

@@ -16,7 +16,7 @@ T = TypeVar("T")
 def joined() -> Iterator[None]:
     """Be one of the processes that torchrun started, until the context ends; without torchrun, do nothing.
 
-    An exception that leaves the context in one process ends all of them: see session.py.
+    An exception that leaves the context in one process ends all of them: see rank_failure.py.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -24,9 +24,10 @@ def joined() -> Iterator[None]:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     be(Ranks(*(int(os.environ[name]) for name in names)))
 
-    from legged_gym_ext.processes.session import Session  # imports torch
+    from legged_gym_ext.processes.group import start_group  # import torch
+    from legged_gym_ext.processes.rank_failure import FailureWatch
 
-    with Session():
+    with FailureWatch(start_group()):
         yield
 
 
