@@ -1,6 +1,7 @@
 """What all tests share: one thread (two workers do not fight over the cores) and the same random numbers each time."""
 
 import os
+from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -8,6 +9,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from legged_gym_ext import paths  # noqa: E402
 from legged_gym_ext.runs.settle import seed_everything  # noqa: E402
 
 torch.set_num_threads(1)
@@ -17,6 +19,12 @@ torch.set_num_threads(1)
 def _seed() -> None:
     """Seed Python's, NumPy's and torch's global generators before each test."""
     seed_everything(0)
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "LOGS", tmp_path / "logs")
+    return tmp_path / "logs"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -125,3 +125,17 @@ def test_the_installed_commands_train_and_play_in_the_current_folder(bin_folder:
     assert str(folder / "model_1.pt") in played
     assert any(line.split()[:2] == ["flat", "2"] for line in played.splitlines())
     assert run(play, "--help", cwd=tmp_path).startswith("usage: legged-gym-play ")
+
+
+def test_an_editable_installation_uses_the_checkouts_files(source: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "environment", symlinks=os.name != "nt")
+    python = tmp_path / "environment" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    own = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path)
+    needed = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    (Path(own.strip()) / "needed.pth").write_text("\n".join(needed) + "\n", "utf-8")
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--ignore-installed", "--no-deps", "--no-index")
+    run(*pip, "--no-build-isolation", "--editable", source, cwd=tmp_path)
+    code = "from legged_gym_ext import paths, tasks; print(paths.ROOT, paths.LOGS, *tasks.task_names())"
+    root, logs, *tasks = run(python, "-c", code, cwd=tmp_path).split()
+    assert (Path(root), Path(logs)) == (source, source / "logs")
+    assert tasks == sorted(path.stem for path in CONFIGS.glob("*.yaml"))

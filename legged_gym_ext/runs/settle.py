@@ -49,9 +49,7 @@ def settle(config: Config) -> Config:
         config,
         sim=replace(config.sim, engine=engine, device=str(sim_device)),
         env=replace(config.env, num_envs=num_envs),
-        runner=replace(
-            config.runner, device=str(rl_device), precision=choose_precision(config.runner.precision, rl_device)
-        ),
+        runner=replace(config.runner, device=str(rl_device), precision=precision),
     )
 
 

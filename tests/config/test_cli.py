@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import pytest
-import torch
+from command_line import arguments, config_of
 
 from legged_gym_ext import paths
 from legged_gym_ext.commands import train
-from legged_gym_ext.config.cli import main_guard, make_parser, parse
-from legged_gym_ext.config.files import load_config, load_saved_config
-from legged_gym_ext.config.schema import Config
-from legged_gym_ext.device.cpu import available_cores
-from legged_gym_ext.errors import UserError
-from legged_gym_ext.runs.checkpoint import save_checkpoint
-from legged_gym_ext.runs.folder import create_run_folder, find_saved
-from legged_gym_ext.runs.settle import GPU_ENVS, seed_everything, settle
+from legged_gym_ext.config.cli import main_guard
 from legged_gym_ext.tasks import register
-
-
-def arguments(line: str):
-    return parse(make_parser("test"), line.split())
-
-
-def config_of(line: str) -> Config:
-    args = arguments(line)
-    return load_config(args.task or "parkour_depth", args.overrides)
-
-
-@pytest.fixture
-def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(paths, "LOGS", tmp_path / "logs")
-    return tmp_path / "logs"
 
 
 @pytest.fixture
@@ -53,9 +27,6 @@ def exit_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> C
         return int(caught.value.code or 0), capsys.readouterr().err
 
     return run
-
-
-# Flags --------------------------------------------------------------------------------------------------------------
 
 
 def test_legged_gyms_flags_reach_the_configuration() -> None:
@@ -198,237 +169,3 @@ def test_guard_tells_interrupts_from_defects(exit_of, monkeypatch: pytest.Monkey
     with pytest.raises(ZeroDivisionError):
         main_guard(train.main)
     assert not logs.exists()  # no folder for a run that could not be set up
-
-
-# Run folders --------------------------------------------------------------------------------------------------------
-
-
-def make_run(config: Config, *iterations: int, now: datetime | None = None) -> Path:
-    folder = create_run_folder(config, now)
-    for iteration in iterations:
-        save_checkpoint({"iteration": iteration}, folder / f"model_{iteration}.pt")
-    return folder
-
-
-def test_run_folder_holds_the_whole_configuration(logs: Path) -> None:
-    config = config_of("--task=walk_flat --run_name=first --seed=7")
-    folder = create_run_folder(config, datetime(2026, 11, 22, 13, 5, 59))
-    assert folder == logs / "walk_flat" / "2026-11-22_13-05-59_first"
-    assert load_saved_config(folder / "config.yaml") == config
-    assert create_run_folder(config_of("--experiment_name=mine")).parent == logs / "mine"
-
-
-def test_runs_that_start_in_the_same_second_sort_in_their_order(logs: Path) -> None:
-    now = datetime(2026, 12, 31, 23, 59, 58)
-    names = ["b", "a", "", "b"]
-    folders = [create_run_folder(config_of(f"--run_name={name}"), now) for name in names]
-    assert len(set(folders)) == len(folders)
-    assert sorted(folders) == folders
-
-
-def test_a_run_folder_that_cannot_be_made_is_one_line(logs: Path) -> None:
-    logs.write_text("a file where the folder should be", "utf-8")
-    with pytest.raises(UserError, match="cannot create a run folder"):
-        create_run_folder(Config())
-
-
-class StandIn:
-    """For an environment."""
-
-    closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_a_start_that_fails_leaves_no_run_folder(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where the runner cannot be built nor where the checkpoint does not fit."""
-
-    class Fails:
-        def __init__(self, env: object, config: Config, log_dir: Path, device: object) -> None:
-            assert (log_dir / "config.yaml").is_file()
-            if config.run_name == "in_runner":
-                raise UserError("no memory")
-
-        def load(self, path: str) -> None:
-            raise UserError("does not fit")
-
-    monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
-    register("failing", paths.CONFIGS / "walk_flat.yaml", lambda *_: StandIn(), Fails)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="no memory"):
-        train.main(["--task=failing", "--num_envs=1", "--run_name=in_runner"])
-    run = make_run(config_of("--task=failing --num_envs=1"), 1)
-    with pytest.raises(UserError, match="does not fit"):
-        train.main(["--resume"])
-    assert list((logs / "failing").iterdir()) == [run]
-
-
-def test_load_run_finds_runs_by_name_path_and_time(logs: Path) -> None:
-    old = make_run(config_of("--task=walk_flat"), 2, 10, now=datetime(2026, 1, 1))
-    last = make_run(config_of("--seed=8"), 5, now=datetime(2026, 1, 2))
-    empty = make_run(config_of(""), now=datetime(2026, 1, 3))
-    (logs / "README.md").write_text("as in a clone", "utf-8")
-
-    assert find_saved(arguments("--load_run"))[1] == last / "model_5.pt"
-    assert find_saved(arguments("--task=walk_flat"))[1] == old / "model_10.pt"
-    assert find_saved(arguments(f"--load_run={old.name} --checkpoint=2"))[1] == old / "model_2.pt"
-    assert find_saved(arguments(f"--load_run={old}"))[1] == old / "model_10.pt"
-    with pytest.raises(UserError, match=empty.name):
-        find_saved(arguments(f"--load_run={empty.name}"))
-    with pytest.raises(UserError, match=r"no checkpoint 3 .*nearest: 2"):
-        find_saved(arguments(f"--load_run={old.name} --checkpoint=3"))
-    with pytest.raises(UserError, match=f"did you mean '{old.name}'"):
-        find_saved(arguments(f"--load_run={old.name}x"))
-
-
-def test_a_loaded_run_has_its_own_configuration_with_the_command_lines_changes(logs: Path) -> None:
-    make_run(config_of("--task=walk_flat --seed=8 --num_envs=6 ppo.gamma=0.5"), 1)
-    config, _ = find_saved(arguments("--load_run --num_envs=3"))
-    assert (config.task, config.seed, config.env.num_envs, config.ppo.gamma) == ("walk_flat", 8, 3, 0.5)
-
-
-# This machine -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Make the machine one with that many GPUs, to whoever asks torch."""
-
-    def have(count: int) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-
-    return have
-
-
-def test_auto_without_a_gpu(gpus: Callable[[int], None]) -> None:
-    gpus(0)
-    config = config_of("")
-    settled = settle(config)
-    assert (settled.sim.engine, settled.sim.device, settled.runner.device) == ("mujoco", "cpu", "cpu")
-    assert 1 <= settled.env.num_envs <= 128 * available_cores()
-    assert settled.runner.precision in ("float32", "bfloat16")
-    assert settle(config_of("--num_envs=3")).env.num_envs == 3
-    assert settle(settled) == settled
-    assert config == config_of("")  # what was asked for stays
-
-
-@pytest.mark.parametrize(
-    ("line", "engine", "device", "num_envs"),
-    [
-        ("", "mujoco_warp", "cuda:0", GPU_ENVS),
-        ("--sim_device=cuda:1", "mujoco_warp", "cuda:1", GPU_ENVS),
-        ("--sim_device=cuda", "mujoco_warp", "cuda:0", GPU_ENVS),
-        ("--sim=mujoco_warp --num_envs=5", "mujoco_warp", "cuda:0", 5),
-        ("--sim_device=cpu --num_envs=5", "mujoco", "cpu", 5),
-        ("--sim=mujoco --num_envs=5", "mujoco", "cpu", 5),
-        ("--sim=mujoco_warp --sim_device=cpu --num_envs=5", "mujoco_warp", "cpu", 5),
-    ],
-)
-def test_auto_with_gpus(line: str, engine: str, device: str, num_envs: int, gpus: Callable[[int], None]) -> None:
-    gpus(2)
-    settled = settle(config_of(line))
-    assert (settled.sim.engine, settled.sim.device, settled.env.num_envs) == (engine, device, num_envs)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("--sim=mujoco_warp --sim_device=cuda:7", "sim.device: this machine has no 'cuda:7'; it has: cpu, cuda:0"),
-        ("--sim=mujoco --sim_device=cuda:0", "sim.device: the mujoco engine runs on cpu, got 'cuda:0'; --sim=mujoco_"),
-    ],
-)
-def test_devices_that_do_not_do(line: str, message: str, gpus: Callable[[int], None]) -> None:
-    gpus(1)
-    with pytest.raises(UserError, match=re.escape(message)):
-        settle(config_of(line))
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity on this system")
-def test_num_envs_auto_follows_the_cores_that_may_be_used() -> None:
-    cores = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(cores)})
-        one = settle(config_of("")).env.num_envs
-    finally:
-        os.sched_setaffinity(0, cores)
-    assert one * len(cores) == settle(config_of("")).env.num_envs or len(cores) > 16
-
-
-def test_seeds_decide_all_global_generators() -> None:
-    import random
-
-    import numpy as np
-
-    def draw(seed: int) -> tuple:
-        seed_everything(seed)
-        return random.random(), float(np.random.rand()), float(torch.rand(1))
-
-    assert draw(3) == draw(3)
-    assert all(a != b for a, b in zip(draw(3), draw(4), strict=True))
-
-
-def test_train_builds_env_then_folder_then_runner_and_resumes(logs: Path, monkeypatch, capsys) -> None:
-    """The order of things in train.py, with stand-ins that record what they were given."""
-    calls: list[tuple] = []
-
-    class Recorder:
-        def __init__(self, env, config, log_dir, device) -> None:
-            self.log_dir = log_dir
-            calls.append(("runner", env, config.env.num_envs, log_dir, str(device)))
-
-        def load(self, path: str) -> None:
-            calls.append(("load", path))
-
-        def learn(self, iterations: int) -> None:
-            calls.append(("learn", iterations))
-            save_checkpoint({"iteration": iterations}, self.log_dir / f"model_{iterations}.pt")
-
-    env = StandIn()
-
-    def make_env(config: Config, num_envs: int, device: torch.device) -> StandIn:
-        calls.append(("env", num_envs, str(device)))
-        return env
-
-    monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
-    register("recorded", paths.CONFIGS / "walk_flat.yaml", make_env, Recorder)  # type: ignore[arg-type]
-
-    train.main(["--task=recorded", "--num_envs=5", "--max_iterations=3"])
-    first = calls[1][3]
-    assert calls == [("env", 5, "cpu"), ("runner", env, 5, first, "cpu"), ("learn", 3)]
-    assert env.closed
-    assert str(first) in capsys.readouterr().out
-
-    calls.clear()
-    train.main(["--resume", "--max_iterations=4"])
-    second = calls[1][3]
-    assert calls[2:] == [("load", str(first / "model_3.pt")), ("learn", 4)]
-    assert second != first
-    assert second.parent == first.parent
-    assert load_saved_config(second / "config.yaml").env.num_envs == 5
-
-
-@pytest.mark.parametrize("error", [None, UserError, KeyboardInterrupt, ZeroDivisionError])
-def test_the_environment_is_closed_however_training_ends(
-    error: type[BaseException] | None, logs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed: list[int] = []
-
-    class Env:
-        def close(self) -> None:
-            closed.append(1)
-
-    class Runner:
-        def __init__(self, *_: object) -> None: ...
-
-        def learn(self, iterations: int) -> None:
-            assert not closed
-            if error:
-                raise error
-
-    monkeypatch.setattr("legged_gym_ext.tasks._registered", {})
-    register("closing", paths.CONFIGS / "walk_flat.yaml", lambda *_: Env(), Runner)  # type: ignore[arg-type]
-    with pytest.raises(error) if error else contextlib.nullcontext():
-        train.main(["--task=closing", "--num_envs=1"])
-    assert closed == [1]

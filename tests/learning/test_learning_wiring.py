@@ -12,7 +12,7 @@ import pytest
 import torch
 from dummy_env import NUM_ACTIONS, NUM_PRIVILEGED, NUM_PROPRIO, NUM_SCAN, DummyEnv, small_config
 from dummy_runner import collect, distillation
-from test_dagger import GROUPS, IMAGE, Recorder, make
+from small_dagger import GROUPS, IMAGE, Recorder, make
 from torch import Tensor, nn
 
 from legged_gym_ext.config.files import load_config

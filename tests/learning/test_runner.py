@@ -1,12 +1,8 @@
-"""The training loop and its checkpoints: resuming, lanes, interruption, the log, and files that are not checkpoints."""
+"""The training loop: resuming, lanes, interruption, the log, and the policies that it gives out."""
 
 from __future__ import annotations
 
-import errno
-import functools
 import os
-import pickle
-import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -26,9 +22,8 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
-from legged_gym_ext.runs import checkpoint as checkpoint_module
-from legged_gym_ext.runs.checkpoint import FORMAT, VERSION, load_checkpoint, save_checkpoint
-from legged_gym_ext.runs.folder import checkpoint_numbers, find_checkpoint, find_run
+from legged_gym_ext.runs.checkpoint import load_checkpoint
+from legged_gym_ext.runs.folder import checkpoint_numbers
 
 
 @pytest.mark.parametrize("kind", ["depth", "scandots"])
@@ -253,68 +248,6 @@ def test_networks_load_for_any_number_of_environments_but_training_does_not(tmp_
         other.get_inference_policy("studnt")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "key", ["terrain.seed", "terrain.gaps.proportion", "sim.dt", "camera.near", "height_scan.clip", "robot.armature"]
-)
-def test_another_world_starts_new_episodes_and_says_why(key: str, tmp_path: Path, capsys: Any) -> None:
-    make(tmp_path).learn(2)
-    path = str(tmp_path / "model_2.pt")
-    config = small_config()
-    *sections, name = key.split(".")
-    section = functools.reduce(getattr, sections, config)
-    setattr(section, name, getattr(section, name) + 1)
-    config.sim.mujoco.threads = 7  # does not matter
-    other = make(None, config)
-    capsys.readouterr()
-    other.load(path)
-    assert capsys.readouterr().out == f"environments start new episodes: '{path}' has other values of {key}\n"
-    assert other.lanes["student"].snapshot is None and other.iteration == 2
-    assert_same(other.alg.save(), load_checkpoint(path)["phases"]["ppo"])
-    other.learn(1)
-    assert distillation(other).rounds == 2
-
-
-def test_another_engine_starts_new_episodes_whatever_auto_meant(tmp_path: Path, capsys: Any) -> None:
-    make(tmp_path).learn(1)
-    path = tmp_path / "model_1.pt"
-    config = small_config()
-    config.sim.engine, config.sim.device = "mujoco", "cpu"  # what auto means here
-    same = make(None, config)
-    capsys.readouterr()
-    same.load(str(path))
-    assert capsys.readouterr().out == "" and same.lanes["student"].snapshot is not None
-    content = load_checkpoint(path)
-    content["config"]["sim"] |= {"engine": "mujoco_warp", "device": "cuda:3"}  # what auto meant on another machine
-    save_checkpoint(content, path)
-    other = make(None)
-    other.load(str(path))
-    assert "has other values of sim.engine, sim.device\n" in capsys.readouterr().out
-    assert other.lanes["student"].snapshot is None
-
-
-def test_a_student_can_be_added_to_a_run_without_one(tmp_path: Path, capsys: Any) -> None:
-    config = small_config()
-    config.distill.enabled = False
-    make(tmp_path, config).learn(1)
-    runner = make(None)
-    runner.load(str(tmp_path / "model_1.pt"))
-    assert "has other values of distill.enabled\n" in capsys.readouterr().out
-    runner.learn(1)
-    assert distillation(runner).rounds == 1
-
-
-def test_episodes_go_on_where_the_configuration_changes_other_things(tmp_path: Path, capsys: Any) -> None:
-    make(tmp_path).learn(1)
-    config = small_config(max_iterations=7)
-    config.rewards.weights = {"alive": 1.0}
-    config.ppo.gamma, config.curriculum.promote, config.env.episode_length_s = 0.9, 0.7, 9.0
-    other = make(None, config)
-    capsys.readouterr()
-    other.load(str(tmp_path / "model_1.pt"))
-    assert capsys.readouterr().out == ""
-    assert_same(other.env.snapshot(), load_checkpoint(tmp_path / "model_1.pt")["ranks"][0]["lanes"]["teacher"])
-
-
 @pytest.mark.parametrize("schedule", ["fixed", "adaptive"])
 def test_learning_rates_given_with_resume_hold(schedule: str, tmp_path: Path) -> None:
     config = small_config()
@@ -394,104 +327,6 @@ def test_another_architecture_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not fit this configuration.*size mismatch") as error:
         make(None, config).load(str(tmp_path / "model_1.pt"))
     assert "\n" not in str(error.value)
-
-
-class Bomb:
-    """Pickles to a call that would create a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (os.system, (f"touch {self.path}",))
-
-
-def test_what_is_no_checkpoint_gives_one_line_and_runs_nothing(tmp_path: Path) -> None:
-    good = tmp_path / "model_1.pt"
-    save_checkpoint({"iteration": 1, "tensor": torch.arange(1000)}, good)
-    whole = good.read_bytes()
-    victim = tmp_path / "executed"
-    files: dict[str, bytes] = {f"cut{n}": whole[:n] for n in (0, 1, 10, len(whole) // 2, len(whole) - 1)}
-    files["text"] = b"hello, world\n" * 100
-    files["pickle_bomb"] = pickle.dumps(Bomb(victim))
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    torch.save({"model": Bomb(victim)}, tmp_path / "torch_bomb")
-    torch.save({"actor_state_dict": {}, "iter": 3}, tmp_path / "foreign")
-    torch.save(torch.zeros(3), tmp_path / "tensor")
-    (tmp_path / "folder").mkdir()
-    for name in [*files, "torch_bomb", "foreign", "tensor", "folder", "missing"]:
-        with pytest.raises(UserError) as error:
-            load_checkpoint(tmp_path / name)
-        assert name in str(error.value) and "\n" not in str(error.value)
-    assert not victim.exists()
-    assert torch.equal(load_checkpoint(good)["tensor"], torch.arange(1000))
-
-
-@pytest.mark.parametrize("version", [1, 2, VERSION + 1, None])
-def test_files_of_other_versions_are_refused_in_one_line(version: int | None, tmp_path: Path) -> None:
-    path = tmp_path / "model_1.pt"
-    torch.save({"format": FORMAT, "version": version, "iteration": 1}, path)
-    with pytest.raises(UserError) as error:
-        make(None).load(str(path))
-    assert str(error.value) == f"checkpoint '{path}' has version {version}; this program reads version {VERSION}"
-
-
-@pytest.mark.parametrize("fail_in", ["torch.save", "fsync"])
-def test_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_in: str) -> None:
-    path = tmp_path / "model_1.pt"
-    save_checkpoint({"iteration": 1}, path)
-    before = path.read_bytes()
-
-    def full(*arguments: Any) -> None:
-        if fail_in == "torch.save":
-            arguments[1].write(b"half of it")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    target = checkpoint_module.torch if fail_in == "torch.save" else checkpoint_module.os
-    monkeypatch.setattr(target, "save" if fail_in == "torch.save" else "fsync", full)
-    with pytest.raises(UserError, match="no space left on the disk") as error:
-        save_checkpoint({"iteration": 2}, path)
-    assert str(path) in str(error.value)
-    assert os.listdir(tmp_path) == ["model_1.pt"] and path.read_bytes() == before
-
-
-def test_a_write_that_the_system_refuses_is_told(tmp_path: Path) -> None:
-    """The real thing: the system's limit on the size of files."""
-    path = tmp_path / "model_1.pt"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(UserError, match="cannot write checkpoint") as error:
-            save_checkpoint({"tensor": torch.zeros(1_000_000)}, path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
-    assert os.listdir(tmp_path) == []
-
-
-def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
-    make(tmp_path, small_config(save_interval=1, keep_checkpoints=2)).learn(4)
-    assert checkpoint_numbers(tmp_path) == [3, 4]
-
-
-def test_finding_runs_and_checkpoints(tmp_path: Path) -> None:
-    for run, numbers in (("2026-01-02_10-00-00_b", (2, 10, 9)), ("2026-01-01_10-00-00_a", (1,)), ("2026-03-01", ())):
-        (tmp_path / run).mkdir()
-        for number in numbers:
-            (tmp_path / run / f"model_{number}.pt").touch()
-    newest = tmp_path / "2026-01-02_10-00-00_b"
-    assert find_run(tmp_path) == find_run(tmp_path, -1) == find_run(tmp_path, "-1") == newest
-    assert find_run(tmp_path, "2026-01-01_10-00-00_a").name == "2026-01-01_10-00-00_a"
-    assert find_checkpoint(newest).name == find_checkpoint(newest, 10).name == "model_10.pt"
-    with pytest.raises(UserError, match="did you mean '2026-01-01_10-00-00_a'"):
-        find_run(tmp_path, "2026-01-01_10-00-00_c")
-    with pytest.raises(UserError, match=r"no checkpoint 7 .*nearest: 9\); there are: 2, 9, 10"):
-        find_checkpoint(newest, 7)
-    with pytest.raises(UserError, match="no checkpoint"):
-        find_checkpoint(tmp_path / "2026-03-01")
-    with pytest.raises(UserError, match="no run with a checkpoint"):
-        find_run(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("kind", ["depth", "scandots"])

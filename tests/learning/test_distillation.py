@@ -1,0 +1,142 @@
+"""DAgger: what it stores, what gradient it follows, and that the student comes to act as the teacher does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_dagger import IMAGE, Recorder, make
+from torch import Tensor
+
+from legged_gym_ext.config.rules import allowed
+from legged_gym_ext.learning.phases.distillation import LOSSES, Distillation
+from legged_gym_ext.learning.statistics import EpisodeStatistics
+
+
+def specification_gradients(
+    dagger: Distillation, record: Recorder, hidden: Tensor | None, weight: float
+) -> list[Tensor]:
+    """Return the gradients of the specification's loop: every step, every image, one graph over the whole rollout."""
+    student, teacher = dagger.student, dagger.teacher
+    student.reset(hidden_state=hidden)
+    teacher_actions, student_actions, feature_losses = [], [], []
+    for obs, dones in zip(record.observations, record.dones, strict=False):
+        with torch.no_grad():
+            teacher_actions.append(teacher(obs))
+        latent = student.encoder(obs["depth"].view(-1, *IMAGE), obs["proprio"])
+        student_actions.append(student.mlp(torch.cat([obs["proprio"], latent, obs["gait_phase"]], dim=1)))
+        if weight > 0:
+            with torch.no_grad():
+                target = teacher.scan_latent(obs)
+            feature_losses.append((target - latent).pow(2))
+        student.encoder.reset(dones)
+    difference = torch.stack(teacher_actions) - torch.stack(student_actions)
+    loss = difference.pow(2).mean()
+    if weight > 0:
+        loss = loss + weight * torch.stack(feature_losses).mean()
+    return list(torch.autograd.grad(loss, [*student.encoder.parameters(), *student.mlp.parameters()]))
+
+
+@pytest.mark.parametrize("kind", ["depth", "scan"])
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_gradients_are_those_of_the_specifications_loop(kind: str, chunks: int) -> None:
+    """Mini-batches of environments, whose gradients must add up, with frames encoded once and resets in the middle."""
+    env, dagger = make(kind, num_envs=6, steps_per_env=9, bptt_steps=9)
+    for seed in range(2):  # the second rollout begins with a memory
+        record = Recorder(env)
+        hidden = dagger.student.get_hidden_state()
+        torch.manual_seed(seed)
+        dagger.collect(record, EpisodeStatistics(6, "cpu"))
+    assert hidden is not None and hidden.abs().sum() > 0
+    assert torch.stack(record.dones)[1:-2].any(), "no reset in the middle"
+    assert dagger.frames.count < 0.7 * 6 * 9
+    weight = dagger.config.feature_loss_weight if kind == "scan" else 0.0
+
+    parameters = [*dagger.student.encoder.parameters(), *dagger.student.mlp.parameters()]
+    dagger.optimizer.zero_grad()
+    for envs in torch.randperm(6).chunk(chunks):
+        action_loss, feature_loss, _ = dagger.losses(slice(0, 9), envs, dagger.first_memory[:, envs])
+        ((action_loss + weight * feature_loss) / chunks).backward()
+    ours = [parameter.grad.clone() for parameter in parameters]
+    expected = specification_gradients(dagger, record, hidden, weight)
+    for one, other in zip(ours, expected, strict=True):
+        assert other.abs().max() > 0
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6 * other.abs().max().item() + 1e-9)
+
+
+def test_chunks_go_on_from_the_memory_of_the_ones_before() -> None:
+    env, dagger = make(num_envs=4, steps_per_env=9)
+    dagger.collect(env, EpisodeStatistics(4, "cpu"))
+    assert dagger.dones.any()
+    envs = torch.tensor([2, 0, 3])
+    with torch.no_grad():
+        whole = dagger.losses(slice(0, 9), envs, dagger.first_memory[:, envs])
+        first = dagger.losses(slice(0, 4), envs, dagger.first_memory[:, envs])
+        second = dagger.losses(slice(4, 9), envs, first[2])
+    torch.testing.assert_close((4 * first[0] + 5 * second[0]) / 9, whole[0])
+    torch.testing.assert_close(second[2], whole[2])
+    torch.testing.assert_close(dagger.student.get_hidden_state()[:, envs], whole[2])
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1", "huber"])
+def test_losses_are_what_their_names_say(loss: str) -> None:
+    env, dagger = make(loss=loss)
+    dagger.collect(env, EpisodeStatistics(4, "cpu"))
+    dagger.teacher_actions[::2] += 5.0  # beyond Huber's quadratic part
+    envs = torch.arange(4)
+    with torch.no_grad():
+        value = dagger.losses(slice(0, 6), envs, dagger.first_memory)[0]
+        index = dagger.frames.index
+        actions = dagger.student.forward_sequence(
+            dagger.observations, dagger.frames.images, index, dagger.first_memory, dagger.dones
+        )[0]
+    error = (actions - dagger.teacher_actions).abs()
+    expected = {
+        "l2": error**2,
+        "l1": error,
+        "huber": torch.where(error < 1, 0.5 * error**2, error - 0.5),
+    }[loss]
+    torch.testing.assert_close(value, expected.mean())
+
+
+def test_each_loss_that_the_configuration_may_name_is_there() -> None:
+    assert set(LOSSES) == set(allowed("distill.loss"))
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_student_learns_to_act_as_the_teacher(bfloat16: bool) -> None:
+    env, dagger = make(
+        num_envs=16,
+        bfloat16=bfloat16,
+        steps_per_env=10,
+        bptt_steps=10,
+        epochs=8,
+        encoder_learning_rate=2e-3,
+        actor_learning_rate=2e-3,
+    )
+    with torch.no_grad():
+        dagger.teacher.mlp[0].weight[:, dagger.teacher.terrain_columns] *= 4.0
+    dagger.student.init_from_teacher(dagger.teacher, "columns")
+    statistics = EpisodeStatistics(16, "cpu")
+    losses = []
+    for _ in range(6):
+        dagger.collect(env, statistics)
+        losses.append(dagger.update())
+    assert losses[-1]["loss"] < losses[0]["loss"] / 5
+    assert losses[-1]["action_difference"] < losses[0]["action_difference"] / 2
+    assert dagger.rounds == 6 and losses[0]["gradient_norm"] > 0
+
+
+def test_the_teacher_acts_in_its_share_of_environments_and_the_share_decays() -> None:
+    env, dagger = make(num_envs=40, beta=0.5, beta_decay=0.5, steps_per_env=4)
+    shares = []
+    for _ in range(2):
+        record = Recorder(env)
+        dagger.collect(record, EpisodeStatistics(40, "cpu"))
+        with torch.no_grad():
+            labels = torch.stack([dagger.teacher(obs) for obs in record.observations[:-1]])
+        torch.testing.assert_close(labels, dagger.teacher_actions)
+        by_teacher = (torch.stack(record.actions) == labels).all(dim=2)
+        assert (by_teacher == by_teacher[0]).all(), "the actor changed within a rollout"
+        shares.append(by_teacher[0].float().mean().item())
+        assert dagger.update()["beta"] == pytest.approx(0.5 if len(shares) == 1 else 0.25)
+    assert 0.3 < shares[0] < 0.7 and 0.05 < shares[1] < 0.45

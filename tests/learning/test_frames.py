@@ -1,0 +1,79 @@
+"""The frame pool: it gives back every image, and does not wait for the device."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from no_sync import NoSync, outside
+from torch import Tensor
+
+from legged_gym_ext.device.host_number import HostNumber
+from legged_gym_ext.learning import frames
+from legged_gym_ext.learning.frames import FramePool
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3, 9])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_frame_pool_gives_back_every_image_and_stores_each_once(
+    lag: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HostNumber, "get", outside(HostNumber.get))  # of some steps ago
+    generator = torch.Generator().manual_seed(1)
+    steps, envs, pixels = 7, 5, 3
+    pool = FramePool(steps, envs, pixels, torch.float32, "cpu", lag)
+    for rollout in range(3):  # the later ones reuse the memory
+        shown, stored = [], envs
+        for step in range(steps):
+            new = torch.rand(envs, generator=generator) < (share if rollout < 2 else 1.0)
+            fresh = torch.rand(envs, pixels, generator=generator)
+            shown.append(fresh if step == 0 else torch.where(new[:, None], fresh, shown[-1]))
+            with NoSync() if lag > 0 else contextlib.nullcontext():
+                pool.add(step, shown[-1], new)
+            stored += 0 if step == 0 else int(new.sum())
+        assert torch.equal(pool.images[pool.index], torch.stack(shown))
+        assert pool.count == stored
+        assert torch.equal(pool.index.unique(), torch.arange(stored))
+
+
+@pytest.mark.gpu
+def test_a_pool_on_a_gpu_loses_nothing_and_does_not_wait() -> None:
+    steps, envs, pixels = 30, 64, 256
+    generator = torch.Generator("cuda").manual_seed(1)
+    pool = FramePool(steps, envs, pixels, torch.float32, "cuda")
+    for _ in range(2):
+        shown: list[Tensor] = []
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for step in range(steps):
+                new = torch.rand(envs, generator=generator, device="cuda") < 0.3
+                fresh = torch.rand(envs, pixels, generator=generator, device="cuda")
+                shown.append(fresh if step == 0 else torch.where(new[:, None], fresh, shown[-1]))
+                pool.add(step, shown[-1], new)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert torch.equal(pool.images[pool.index], torch.stack(shown))
+
+
+def test_a_pool_that_lags_asks_for_old_numbers_and_needs_little_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, envs, lag = 40, 50, 4
+    numbers: list[HostNumber] = []
+
+    class Late(HostNumber):
+        def __init__(self, value: Tensor) -> None:
+            super().__init__(value)
+            numbers.append(self)
+
+        def get(self) -> int:
+            assert self not in numbers[1 - lag :]
+            return super().get()
+
+    monkeypatch.setattr(frames, "HostNumber", Late)
+    pool = FramePool(steps, envs, 1, torch.float32, "cpu", lag)
+    for step in range(steps):
+        pool.add(step, torch.zeros(envs, 1), torch.arange(envs) % 5 == step % 5)
+    monkeypatch.undo()
+    numbers += [numbers[0]] * lag
+    assert pool.count == envs + (steps - 1) * envs // 5
+    assert len(pool._images) <= 1.25 * (pool.count + lag * envs)
