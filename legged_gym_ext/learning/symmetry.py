@@ -63,7 +63,9 @@ class Mirror:
             groups[DEPTH] = torch.cat([obs[DEPTH], self.flip(obs[DEPTH])])
         both = TensorDict(groups, batch_size=[2 * obs.batch_size[0]])
         if FRAMES in obs.keys():  # noqa: SIM118
-            images, index = obs[FRAMES]
+            frames: Frames = obs[FRAMES]
+            images, index = frames.images, frames.index
+            assert index is not None
             both.set_non_tensor(
                 FRAMES, Frames(torch.cat([images, self.flip(images)]), torch.cat([index, index + len(images)]))
             )

@@ -123,7 +123,8 @@ def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precisio
             batch.observations["privileged"], storage.observations["privileged"].flatten(0, 1)[rows]
         )
         if kind == "depth":
-            images, index = batch.observations["frames"]
+            frames = batch.observations["frames"]
+            images, index = frames.images, frames.index
             assert torch.equal(images[index], depth[rows]) and len(images) < 0.7 * len(rows)
         with torch.no_grad():
             runner.alg.actor(batch.observations, stochastic_output=True)
