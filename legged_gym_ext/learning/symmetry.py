@@ -65,10 +65,9 @@ class Mirror:
         if FRAMES in obs.keys():  # noqa: SIM118
             frames: Frames = obs[FRAMES]
             images, index = frames.images, frames.index
-            assert index is not None
-            both.set_non_tensor(
-                FRAMES, Frames(torch.cat([images, self.flip(images)]), torch.cat([index, index + len(images)]))
-            )
+            assert index is not None  # a mini-batch has each image once
+            mirrored = torch.cat([images, self.flip(images)]), torch.cat([index, index + len(images)])
+            both.set_non_tensor(FRAMES, Frames(*mirrored))
         return both
 
     def flip(self, images: Tensor) -> Tensor:
