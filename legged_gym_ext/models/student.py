@@ -172,10 +172,9 @@ class _ExportedStudent(nn.Module):
 class _JitStudent(nn.Module):
     """Exportable student for TorchScript: ``cat[proprio, depth, others]`` (1, ...) to actions (1, num_actions)."""
 
-    hidden_state: Tensor
-
     def __init__(self, student: Student) -> None:
         super().__init__()
+        self.hidden_state: Tensor
         self.step = _ExportedStudent(student)
         self.register_buffer("hidden_state", student.encoder.initial_memory(1))
 
