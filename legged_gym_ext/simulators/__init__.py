@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no
     from legged_gym_ext.simulators.base import Simulator
     from legged_gym_ext.terrain.library import TerrainLibrary
 
+_AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -43,17 +45,20 @@ ENGINES: dict[str, Engine] = {
 
 def engine_names() -> list[str]:
     """Return what ``sim.engine`` may be."""
-    return ["auto", *ENGINES]
+    return [_AUTO, *ENGINES]
 
 
 def register(name: str, options: type, simulator: str, devices: tuple[str, ...]) -> None:
     """Add an engine from outside of the package, before a configuration that uses it is read; see :class:`Engine`.
 
     Raises:
-        ValueError: There is an engine, or an option of all engines, of that name.
+        ValueError: ``sim.engine`` has another meaning for that name, or the options cannot be a section of ``sim`` (see
+            ``add_section``), as where there is an engine, or an option of all engines, of that name.
     """
     from legged_gym_ext.config.schema import SimConfig  # which has a section for each of ENGINES
 
+    if name == _AUTO:
+        raise ValueError(f"no engine can have the name '{_AUTO}': it stands for one by the device")
     add_section(SimConfig, name, options)
     ENGINES[name] = Engine(options, simulator, devices)
 
