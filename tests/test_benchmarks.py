@@ -37,7 +37,7 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_defaults() -> None:
     args = parse([])
     assert args.only == list(registry.DEFAULT)
-    assert args.sizes == ([256, 1024] if args.runtime.sim_device.type == "cpu" else [256, 1024, 4096, 8192])
+    assert args.sizes == ([256, 1024] if args.sim.device == "cpu" else [256, 1024, 4096, 8192])
     assert not args.quick
     assert args.out is None, "nothing is written unless a folder is named"
 
@@ -46,7 +46,7 @@ def test_choices() -> None:
     device, what = ["--device", "cpu", "--sim", "mujoco"], ["--num_envs", "8,2", "--only", "depth", "feet"]
     args = parse([*device, *what, "--quick", "--out", "some/folder"])
     assert (args.sizes, args.only, args.quick, args.out) == ([8, 2], ["depth", "feet"], True, "some/folder")
-    assert (args.runtime.sim_device, args.runtime.engine) == (CPU, "mujoco")
+    assert (args.sim.device, args.sim.engine) == ("cpu", "mujoco")
 
 
 @pytest.mark.parametrize(
