@@ -54,7 +54,7 @@ else
 fi
 TEST_ARGS=(-m gpu)
 if [[ $DEVICE == cpu ]]; then
-    TEST_ARGS=(-m "gpu or not slow" tests/test_gpu.py tests/test_benchmarks.py)
+    TEST_ARGS=(-m "gpu or not slow" tests/device/test_gpu.py tests/test_benchmarks.py)
 fi
 
 note() { # NAME CODE SECONDS

@@ -191,7 +191,7 @@ def extend() -> None:
     """Add all of it: one line each."""
     kinds.register("trenches", TrenchesConfig, trenches)
     rewards.TERMS["low_base"] = low_base
-    register_engine("array", ArrayOptions, f"{__name__}:ArraySimulator", devices=("cpu",))
+    register_engine("array", ArrayOptions, ArraySimulator, devices=("cpu",))
     encoders.register("two_layers", TwoLayersOptions, TwoLayers)
     phases.register("counting", Counting)
 

@@ -198,11 +198,13 @@ def _unknown_key(tree: DictConfig, key: str, section: str, siblings: Mapping[str
     prefix = f"{section}." if section else ""
     parts = key[len(prefix) :].split(".")
     near = [prefix + name for name in difflib.get_close_matches(parts[0], siblings, n=1)]
+    namesakes = [name for name in _all_keys(tree) if name.split(".")[-1] == parts[-1]]
     if near and len(parts) > 1:
         near = [".".join([near[0], *parts[1:]])]
         near = difflib.get_close_matches(near[0], list(_all_keys(tree)), n=1)
-    leaf = key.split(".")[-1]
-    near = near or [name for name in _all_keys(tree) if name.split(".")[-1] == leaf]
+    elif section:  # one deeper in the section is nearer than a name that only looks alike
+        near = [name for name in namesakes if name.startswith(prefix)] or near
+    near = near or namesakes
     near = near or difflib.get_close_matches(key, list(_all_keys(tree)), n=1, cutoff=0.8)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     allowed = f"allowed in {section}" if section else "allowed"
@@ -217,7 +219,7 @@ def _class_of(section: DictConfig) -> Any:
 def _hints(section: DictConfig) -> dict[str, Any]:
     """Return the type of each key of a section; of a section in it, the class that it has by now."""
     owner = _class_of(section)
-    hints = _hints_of(owner, len(dataclasses.fields(owner)))
+    hints = _hints_of(owner, tuple((item.name, item.type) for item in dataclasses.fields(owner)))
     return {
         name: OmegaConf.get_type(section, name) if dataclasses.is_dataclass(hint) else hint
         for name, hint in hints.items()
@@ -225,8 +227,8 @@ def _hints(section: DictConfig) -> dict[str, Any]:
 
 
 @functools.cache
-def _hints_of(section: Any, count: int) -> dict[str, Any]:
-    """Do that for a section that has ``count`` keys by now: more may be added (sections.py)."""
+def _hints_of(section: Any, keys: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Do that for a section that has these ``keys`` by now: more may be added (sections.py)."""
     return typing.get_type_hints(section)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no
     from legged_gym_ext.simulators.base import Simulator
     from legged_gym_ext.terrain.library import TerrainLibrary
 
+_AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -26,8 +29,8 @@ class Engine:
 
     options: type
     """Its own options, a dataclass: the section ``sim.<name>`` of the configuration."""
-    simulator: str
-    """``module:class`` of its :class:`~legged_gym_ext.simulators.base.Simulator`."""
+    simulator: str | Callable[..., Simulator]
+    """Its :class:`~legged_gym_ext.simulators.base.Simulator`, or ``module:class``, which is imported when it is chosen."""
     devices: tuple[str, ...]
     """Types of device that it runs on; ``auto`` takes the first engine whose first one is the device's."""
 
@@ -43,17 +46,20 @@ ENGINES: dict[str, Engine] = {
 
 def engine_names() -> list[str]:
     """Return what ``sim.engine`` may be."""
-    return ["auto", *ENGINES]
+    return [_AUTO, *ENGINES]
 
 
-def register(name: str, options: type, simulator: str, devices: tuple[str, ...]) -> None:
+def register(name: str, options: type, simulator: str | Callable[..., Simulator], devices: tuple[str, ...]) -> None:
     """Add an engine from outside of the package, before a configuration that uses it is read; see :class:`Engine`.
 
     Raises:
-        ValueError: There is an engine, or an option of all engines, of that name.
+        ValueError: ``sim.engine`` has another meaning for that name, or the options cannot be a section of ``sim`` (see
+            ``add_section``), as where there is an engine, or an option of all engines, of that name.
     """
     from legged_gym_ext.config.schema import SimConfig  # which has a section for each of ENGINES
 
+    if name == _AUTO:
+        raise ValueError(f"no engine can have the name '{_AUTO}': it stands for one by the device")
     add_section(SimConfig, name, options)
     ENGINES[name] = Engine(options, simulator, devices)
 
@@ -68,12 +74,18 @@ def make_simulator(
     """
     if config.engine not in ENGINES:
         raise ValueError(f"sim.engine is '{config.engine}': settle the configuration first (runs/settle.py)")
-    module, _, name = ENGINES[config.engine].simulator.partition(":")
+    simulator = ENGINES[config.engine].simulator
+    if isinstance(simulator, str):
+        simulator = _imported(config.engine, simulator)
+    return simulator(robot, library, config, num_envs, device)
+
+
+def _imported(engine: str, place: str) -> Callable[..., Simulator]:
+    module, _, name = place.partition(":")
     try:
-        simulator = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"sim.engine: {config.engine} needs the package '{error.name}', which is not installed; install "
-            "legged_gym_ext again (pip install -e .), or choose another engine (--sim)"
+            f"sim.engine: {engine} needs the package '{error.name}', which is not installed; install it (for an engine "
+            "of legged_gym_ext: pip install -e . once more), or choose another engine (--sim)"
         ) from None
-    return simulator(robot, library, config, num_envs, device)

@@ -15,7 +15,15 @@ PHASES: dict[str, type[Phase]] = {
 
 
 def register(name: str, phase: type[Phase]) -> None:
-    """Add a phase, which runs after those that are there, or replace the one of that name."""
+    """Add a phase from outside of the package; it runs after those that are there.
+
+    Raises:
+        ValueError: There is a phase of that name, or the class is none, or has no title or lane.
+    """
+    if name in PHASES:
+        raise ValueError(f"there is a phase '{name}' already")
+    if not issubclass(phase, Phase) or not hasattr(phase, "title") or not hasattr(phase, "lane"):
+        raise ValueError(f"phase '{name}': expected a subclass of Phase with title and lane, got {phase.__name__}")
     PHASES[name] = phase
 
 

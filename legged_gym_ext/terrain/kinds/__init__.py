@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.random import Generator
@@ -52,12 +52,14 @@ def register(name: str, section: type, make: MakeTile) -> None:
     """Add a kind from outside of the package, before a configuration that uses it is read.
 
     Raises:
-        ValueError: There is a kind of that name, or its section has no proportion.
+        ValueError: The section has no ``proportion: float``, or cannot be one of ``terrain`` (see ``add_section``), as
+            where there is a kind of that name.
     """
     from legged_gym_ext.config.schema import TerrainConfig  # which has a section for each of KINDS
 
-    if "proportion" not in getattr(section, "__dataclass_fields__", {}):
-        raise ValueError(f"the section of a kind of obstacle is a dataclass with a proportion; '{name}' has none")
+    types = {item.name: item.type for item in fields(section)} if is_dataclass(section) else {}
+    if types.get("proportion") not in (float, "float"):
+        raise ValueError(f"the section of a kind of obstacle has a 'proportion: float'; that of '{name}' has none")
     add_section(TerrainConfig, name, section)
     KINDS[name] = Kind(section, make)
 
