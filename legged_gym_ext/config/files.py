@@ -65,7 +65,8 @@ def _finish(tree: DictConfig, overrides: Sequence[str], source: str) -> Config:
         if not separator or not key:
             raise UserError(f"cannot read '{override}'; configuration overrides are written section.key=value")
         changes.append((key, text))
-    for key, text in sorted(changes, key=lambda change: _chooses_no_kind(change[0])):
+    kinds = [change for change in changes if not _chooses_no_kind(change[0])]
+    for key, text in kinds + changes:  # first they decide which other keys there are, then the last one wins
         _merge_one(tree, key, _parse_value(tree, key, text), "")
     try:
         config = OmegaConf.to_object(tree)

@@ -53,17 +53,21 @@ class Student(ParkourActor):
         """Return the actor's input ``cat[proprio, depth latent, others]`` (batch, ...).
 
         Without ``masks`` this is one step from the encoder's own memory. With them, ``obs`` (steps, trajectories, ...)
-        are rsl_rl's padded trajectories that begin at ``hidden_state``.
+        are rsl_rl's padded trajectories that begin at ``hidden_state``; or, where the student is not recurrent, the
+        steps (steps, num_envs, ...) that rsl_rl has made of them.
         """
         vectors, depth = self.vectors(obs), obs[self.terrain_group]
         proprio = vectors[..., : self.num_proprio]
         if masks is None:
             new_frame = obs[NEW_FRAME].squeeze(-1) > 0 if NEW_FRAME in obs.keys() else None  # noqa: SIM118
             return self.join(vectors, self.encoder(depth, proprio, new_frame))
+        if not self.is_recurrent:
+            hidden_state = self.encoder.initial_memory(depth.shape[1])
         assert isinstance(hidden_state, Tensor)
         features = self.encoder.encode_image(depth.flatten(0, 1)).unflatten(0, depth.shape[:2])
         latent, _ = self.encoder.forward_sequence(features, proprio, hidden_state)
-        return unpad_trajectories(self.join(vectors, latent), masks)
+        joined = self.join(vectors, latent)
+        return unpad_trajectories(joined, masks) if self.is_recurrent else joined
 
     def forward_sequence(
         self, obs: TensorDict, images: Tensor, index: Tensor, memory: Tensor, dones: Tensor
@@ -176,7 +180,7 @@ class _JitStudent(nn.Module):
         super().__init__()
         self.hidden_state: Tensor
         self.step = _ExportedStudent(student)
-        self.register_buffer("hidden_state", student.encoder.initial_memory(1))
+        self.hidden_state = nn.Buffer(student.encoder.initial_memory(1))
 
     def forward(self, x: Tensor) -> Tensor:
         actions, hidden = self.step(x, self.hidden_state)
@@ -198,11 +202,11 @@ class _OnnxStudent(_ExportedStudent):
 
     def __init__(self, student: Student) -> None:
         super().__init__(student)
-        self.initial_memory = student.encoder.initial_memory(1)
+        self.memory_shape = student.encoder.initial_memory(1).shape
 
     def get_dummy_inputs(self) -> tuple[Tensor, Tensor]:
         """Return inputs to trace the module with."""
-        return torch.zeros(1, sum(self.input.sizes)), torch.zeros_like(self.initial_memory)
+        return torch.zeros(1, sum(self.input.sizes)), torch.zeros(self.memory_shape)
 
 
 class _StudentWithoutMemory(nn.Module):
@@ -215,7 +219,7 @@ class _StudentWithoutMemory(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.step = _ExportedStudent(student)
-        self.memory = student.encoder.initial_memory(1)
+        self.memory = nn.Buffer(student.encoder.initial_memory(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         actions, _ = self.step(x, self.memory)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from dummy_env import NUM_ACTIONS, small_config
 from dummy_runner import distillation, make
+from rsl_rl.utils import split_and_pad_trajectories
 from torch import Tensor, nn
 
 from legged_gym_ext.config.fields import count, kind_name
@@ -223,6 +224,43 @@ def test_a_student_without_memory_is_exported_without_one() -> None:
 
 
 @every_kind
+def test_what_is_exported_is_where_it_is_moved(kind: str) -> None:
+    """As rsl_rl does, which moves a policy to the CPU and then asks for inputs to trace it with."""
+    config = small_config()
+    config.student.encoder = encoders.ENCODERS[kind].options()
+    student = distillation(make(None, config)).student.to("meta")  # some other device
+    for module in (student.as_jit(), student.as_onnx()):
+        module.to_empty(device="cpu")
+        own = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+        tensors = [*module.parameters(), *module.buffers(), *own]
+        assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    assert {tensor.device.type for tensor in student.as_onnx().get_dummy_inputs()} == {"cpu"}
+
+
+@every_kind
+def test_student_runs_rsl_rls_trajectories_as_it_runs_steps(kind: str) -> None:
+    config = small_config()
+    config.student.encoder = encoders.ENCODERS[kind].options()
+    runner = make(None, config)
+    student, steps, sequence, ends = distillation(runner).student, 6, [], []
+    with torch.no_grad():
+        expected = []
+        for step in range(steps):
+            obs, _, dones, _ = runner.env.step(torch.zeros(4, NUM_ACTIONS))
+            dones[step % 4] |= step in (2, 3)
+            expected.append(student(obs))
+            student.reset(dones)
+            sequence.append(obs.exclude("new_frame"))
+            ends.append(dones.view(-1, 1))
+        memory = student.get_hidden_state()
+        padded, masks = split_and_pad_trajectories(torch.stack(sequence), torch.stack(ends).byte())
+        begin = student.encoder.initial_memory(masks.shape[1]) if student.is_recurrent else None
+        actions = student(padded, masks=masks, hidden_state=begin)
+    torch.testing.assert_close(actions, torch.stack(expected))
+    assert student.get_hidden_state() is memory and (memory is None) == (kind == "two_layers")
+
+
+@every_kind
 def test_onnx_takes_every_student(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     config = small_config()
@@ -272,6 +310,8 @@ def options_of(*overrides: str) -> EncoderOptions:
         (["student.encoder.width=3", "student.encoder.kind=two_layers"], TwoLayersOptions(width=3)),
         (["student.encoder={width: 3, kind: two_layers}"], TwoLayersOptions(width=3)),
         (["student.encoder.kind=two_layers", "student.encoder.kind=spec"], SpecOptions()),
+        (["student.encoder={kind: two_layers}", "student.encoder.kind=spec"], SpecOptions()),
+        (["student.encoder.kind=spec", "student.encoder={kind: two_layers}"], TwoLayersOptions()),
     ],
 )
 def test_the_kind_chooses_the_options(overrides: list[str], expected: EncoderOptions, tmp_path: Path) -> None:

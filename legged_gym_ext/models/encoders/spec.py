@@ -41,7 +41,10 @@ class SpecEncoder(Encoder):
             nn.Linear(64 * rows * columns, 128),
             nn.ELU(),
             nn.Linear(128, latent_dim),
-        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.5 times as fast on CPUs
+        )
+        for layer in self.cnn:
+            if isinstance(layer, nn.Conv2d):  # 1.5 times as fast on CPUs
+                layer.weight.data = layer.weight.data.to(memory_format=torch.channels_last)
         self.fusion = nn.Sequential(
             nn.Linear(latent_dim + num_proprio, options.fusion_hidden),
             nn.ELU(),
