@@ -30,7 +30,7 @@ class Engine:
     options: type
     """Its own options, a dataclass: the section ``sim.<name>`` of the configuration."""
     simulator: str | Callable[..., Simulator]
-    """Its :class:`~legged_gym_ext.simulators.base.Simulator`, or ``module:class``, which is imported when it is chosen."""
+    """Its :class:`~legged_gym_ext.simulators.base.Simulator`, or ``module:class``, imported when it is chosen."""
     devices: tuple[str, ...]
     """Types of device that it runs on; ``auto`` takes the first engine whose first one is the device's."""
 
