@@ -207,8 +207,8 @@ def test_the_real_task_leaves_one_run_folder() -> None:
         assert len([name for name in names if name.startswith("events.")]) == 1
         content = load_checkpoint(folder / "model_3.pt")
         assert content["config"]["env"]["num_envs"] == 16
-        tiles = [state["lanes"]["teacher"]["simulator"]["boxes"] for state in content["ranks"]]
-        assert tiles[0].shape[0] == 8 and not torch.equal(*tiles)
+        places = [state["lanes"]["teacher"]["simulator"]["root_pos"] for state in content["ranks"]]
+        assert places[0].shape == (8, 3) and not torch.equal(*places)
     finally:
         shutil.rmtree(ROOT / "logs" / name, ignore_errors=True)
 
