@@ -22,7 +22,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.models import encoders
 from legged_gym_ext.models.encoders import ENCODERS, EncoderOptions, make_encoder, register
 from legged_gym_ext.models.encoders.base import Encoder
-from legged_gym_ext.models.encoders.options import SpecOptions
+from legged_gym_ext.models.encoders.options import LightOptions, SpecOptions
 from legged_gym_ext.models.student import Student
 
 NUM_PROPRIO, IMAGE, LATENT = 43, (16, 20), 8
@@ -345,9 +345,9 @@ def test_a_yaml_chooses_the_kind_of_one_that_it_starts_from(tmp_path: Path) -> N
     [
         (
             ["student.encoder.kind=two_layer"],
-            "unknown student.encoder.kind 'two_layer' (did you mean 'two_layers'?); allowed: spec, two_layers",
+            "unknown student.encoder.kind 'two_layer' (did you mean 'two_layers'?); allowed: light, spec, two_layers",
         ),
-        (["student.encoder.kind=[1]"], "unknown student.encoder.kind '[1]'; allowed: spec, two_layers"),
+        (["student.encoder.kind=[1]"], "unknown student.encoder.kind '[1]'; allowed: light, spec, two_layers"),
         (
             ["student.encoder.kind=two_layers", "student.encoder.gru_hidden=3"],
             "unknown configuration key 'student.encoder.gru_hidden'; allowed in student.encoder: kind, width",
@@ -395,9 +395,16 @@ def test_options_that_say_they_are_another_kind_are_refused() -> None:
         validate(config)
 
 
-def test_an_image_too_small_for_the_encoder_is_allowed_without_it() -> None:
-    small = "camera.resolution=[9,9]"
-    assert isinstance(options_of(small, "student.encoder.kind=two_layers"), TwoLayersOptions)
-    assert isinstance(options_of(small, "distill.enabled=false"), SpecOptions)
-    assert isinstance(options_of("camera.resolution=[10,10]"), SpecOptions)
-    make_encoder(SpecOptions(), NUM_PROPRIO, (10, 10), LATENT).encode_image(torch.zeros(1, 100))
+@pytest.mark.parametrize(("kind", "smallest"), [("spec", 10), ("light", 9)])
+def test_the_smallest_image_that_is_allowed_is_one_that_works(kind: str, smallest: int) -> None:
+    chosen, small = f"student.encoder.kind={kind}", f"camera.resolution=[{smallest - 1},{smallest - 1}]"
+    with pytest.raises(UserError, match=rf"camera.resolution\[0\]: expected a number >= {smallest} with {chosen}"):
+        options_of(chosen, small)
+    assert isinstance(options_of(chosen, small, "distill.enabled=false"), ENCODERS[kind].options)
+    options = options_of(chosen, f"camera.resolution=[{smallest},{smallest}]")
+    make_encoder(options, NUM_PROPRIO, (smallest, smallest), LATENT).encode_image(torch.zeros(1, smallest**2))
+
+
+def test_the_light_encoder_is_a_quarter_of_a_million_parameters_at_most() -> None:
+    encoder = make_encoder(LightOptions(), NUM_PROPRIO, (64, 64), 32)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) <= 250_000

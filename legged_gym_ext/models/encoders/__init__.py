@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from legged_gym_ext.models.encoders.options import EncoderOptions, SpecOptions
+from legged_gym_ext.models.encoders.options import EncoderOptions, LightOptions, SpecOptions
 
 if TYPE_CHECKING:
     from legged_gym_ext.models.encoders.base import Encoder
@@ -24,6 +24,7 @@ class Kind:
 
 ENCODERS: dict[str, Kind] = {
     "spec": Kind(SpecOptions, "legged_gym_ext.models.encoders.spec:SpecEncoder"),
+    "light": Kind(LightOptions, "legged_gym_ext.models.encoders.light:LightEncoder"),
 }
 """Every kind by name."""
 

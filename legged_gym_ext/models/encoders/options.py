@@ -32,8 +32,25 @@ class SpecOptions(EncoderOptions):
 
     def check(self, config: Config) -> None:
         """Raise a UserError where the convolutions would leave nothing of the image."""
-        for i, size in enumerate(config.camera.resolution):
-            if size < 10:
-                raise UserError(
-                    f"camera.resolution[{i}]: expected a number >= 10 with student.encoder.kind={self.kind}, got {size}"
-                )
+        _require_resolution(config, 10, self.kind)
+
+
+@dataclass
+class LightOptions(EncoderOptions):
+    """A small encoder with strided convolutions and a GRU, for CPUs and for robots."""
+
+    kind: str = kind_name("light")
+    gru_hidden: int = count(128)
+    image_features: int = count(64)
+
+    def check(self, config: Config) -> None:
+        """Raise a UserError where the convolutions would leave nothing of the image."""
+        _require_resolution(config, 9, self.kind)
+
+
+def _require_resolution(config: Config, at_least: int, kind: str) -> None:
+    for i, size in enumerate(config.camera.resolution):
+        if size < at_least:
+            raise UserError(
+                f"camera.resolution[{i}]: expected a number >= {at_least} with student.encoder.kind={kind}, got {size}"
+            )
