@@ -38,6 +38,8 @@ class Robot:
     """Centre of each sole in its foot link's frame, (2, 3), m."""
     base_height: float
     """Height of the base over level ground in the default pose with the lower sole on the ground, m."""
+    mass: float
+    """Of all links, kg."""
     armature: float
     action_scale: float
     soft_limit: float
@@ -119,6 +121,7 @@ def load_robot(config: RobotConfig) -> Robot:
         damping=_per_joint("damping", config.damping, config.joints),
         sole=np.array(soles),
         base_height=float(-min(lowest)),
+        mass=float(model.body_mass.sum()),
         armature=config.armature,
         action_scale=config.action_scale,
         soft_limit=config.soft_limit,

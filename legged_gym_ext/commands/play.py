@@ -29,9 +29,11 @@ def main(argv: list[str]) -> None:
     from legged_gym_ext.evaluation import outcomes, rollout  # import torch
     from legged_gym_ext.rendering.show import Show, prepare_video
 
-    args.overrides = [*rollout.overrides(args.terrain, args.randomize), *args.overrides]
+    given = args.overrides
+    args.overrides = [*rollout.overrides(args.terrain, args.randomize), *given]
     asked, checkpoint = find_saved(args)
     config = settle(asked)
+    rollout.hold_speed(config, given)
     rollout.check_level(args.level, config.terrain.levels)
     video = prepare_video(args.video, checkpoint, args.terrain, args.level)
 
@@ -49,6 +51,8 @@ def main(argv: list[str]) -> None:
         print(f"policy     {name}")
         level = "all levels" if args.level is None else f"level {args.level}"
         print(f"terrain    {args.terrain or 'all kinds'}, {level}")
+        low, high = config.commands.forward_speed
+        print(f"command    {low:g} m/s" if low == high else f"command    {low:g} to {high:g} m/s")
         print(f"episodes   {episodes}, randomization {'as in training' if args.randomize else 'off'}", flush=True)
 
         show = Show(env, rollout.examples(kinds), video, args.video_length, "none" if args.headless else args.viewer)

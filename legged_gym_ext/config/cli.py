@@ -43,8 +43,13 @@ class Parser(argparse.ArgumentParser):
         return UserError(f"unknown flag '{flag}'{hint}; allowed: {', '.join(flags)}, or section.key=value")
 
 
-def make_parser(description: str) -> Parser:
-    """Return a parser with the flags that every entry point has; an entry point may add its own."""
+def make_parser(description: str, several_runs: bool = False) -> Parser:
+    """Return a parser with the flags that every entry point has; an entry point may add its own.
+
+    Args:
+        description: For ``--help``.
+        several_runs: ``--load_run`` takes any number of runs; it is a list then.
+    """
     parser = Parser(
         description=description,
         allow_abbrev=False,
@@ -60,9 +65,11 @@ def make_parser(description: str) -> Parser:
     parser.add_argument("--seed", metavar="N", help="the same seed gives the same run on a CPU")
     parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument("--resume", action="store_true", help="go on with a run: the last one, or --load_run's")
-    parser.add_argument(
-        "--load_run", metavar="RUN", nargs="?", const=LAST_RUN, help="run folder to load; -1 or no name: the last run"
-    )
+    what = "run folder to load; -1 or no name: the last run"
+    if several_runs:
+        parser.add_argument("--load_run", metavar="RUN", nargs="*", default=[], help=f"{what}; several are compared")
+    else:
+        parser.add_argument("--load_run", metavar="RUN", nargs="?", const=LAST_RUN, help=what)
     parser.add_argument("--checkpoint", metavar="N", help="iteration to load; -1: the last checkpoint (default)")
     parser.add_argument("--experiment_name", metavar="NAME", help="folder of the runs in logs/ (default: the task)")
     parser.add_argument("--run_name", metavar="NAME", help="added to the name of the run's folder")

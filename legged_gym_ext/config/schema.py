@@ -99,7 +99,7 @@ class RobotConfig:
 class TerrainConfig:
     """The library of tiles. Besides what is here it has a section for each kind of obstacle (terrain/kinds)."""
 
-    seed: int = not_negative(0)
+    seed: int = number(0, at_least=0, at_most=2**63 - 1)  # larger ones are the benchmarks' (evaluation)
     levels: int = count(10, at_most=1000)
     variants: int = count(4, at_most=1000)  # random variants of every (kind, level)
     length: float = number(12.0, at_least=1, at_most=1000)  # of the course, from the start line to the last waypoint
@@ -212,6 +212,7 @@ class TerminationsConfig:
     max_tilt_degrees: float = not_negative(45.0)
     lateral_margin: float = not_negative(0.3)  # beyond the tile's side edge
     behind: float = not_negative(1.5)  # behind the start line
+    stuck_time: float = not_negative(0.0)  # s without 0.1 m of progress; 0 = a robot may stand as long as it likes
 
 
 @dataclass

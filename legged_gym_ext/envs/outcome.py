@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Outcome(IntEnum):
-    """How an episode ends; where several are true in one step, the first of them counts."""
+    """How an episode ends; where several are true in one step, the first of them counts. Failures come first."""
 
     DIVERGED = 0
     FELL_IN = 1
@@ -38,5 +38,13 @@ _WORDS = {
 
 FALLS = (Outcome.DIVERGED, Outcome.FELL_IN, Outcome.TIPPED, Outcome.SANK)
 """The robot fell; the others of the failures are LEFT and STUCK."""
+SUMMARY = {
+    "finished": (Outcome.FINISHED,),
+    "fell": FALLS,
+    "left": (Outcome.LEFT,),
+    "stuck": (Outcome.STUCK,),
+    "time out": (Outcome.TIMED_OUT,),
+}
+"""All ends in fewer words, where there is little room."""
 ENDS = tuple(outcome for outcome in Outcome if outcome is not Outcome.RUNNING)
 """All ways for an episode to end."""

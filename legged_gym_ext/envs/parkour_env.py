@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tensordict import TensorDict
@@ -16,6 +16,7 @@ from legged_gym_ext.envs import observations, randomization, rewards, terminatio
 from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.envs.commands import count_waypoints
 from legged_gym_ext.envs.derived import Derived, Deriver
+from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
 from legged_gym_ext.groups import DEPTH, NEW_FRAME, PROPRIO, SCAN
 from legged_gym_ext.processes.ranks import here
@@ -29,9 +30,13 @@ from legged_gym_ext.simulators.base import DomainParameters
 from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
 from legged_gym_ext.terrain.library import build_library
 
+if TYPE_CHECKING:
+    from legged_gym_ext.evaluation.measures import Meter
+
 _PIT_DEPTH = 0.5  # m below a course's lowest waypoint: the ground's height where there is none
 _SPAWN_CLEARANCE = 0.01  # m between the lower sole and the start platform
 _PLATFORM = 0.3  # m beside the start line within which robots are placed
+_ADVANCE = 0.1  # m of progress that show that a robot is not stuck
 
 
 class ParkourEnv(Environment):
@@ -71,7 +76,7 @@ class ParkourEnv(Environment):
         self.hip_columns = constant(self.robot.hips)
         self._reward_weights = constant(list(self.reward_weights.values())) * self.dt
         self._deriver = Deriver(num_envs, config.rewards.edge_distance, device)
-        self._tile_floor = self.library.waypoints[..., 2].amin(dim=1) - _PIT_DEPTH
+        self._tile_lowest = self.library.waypoints[..., 2].amin(dim=1)
         self._push_interval = round(config.randomization.push_interval / self.dt)
         self._push_offset = torch.arange(num_envs, device=device) * 7919 % max(self._push_interval, 1)
         self._zero_pose = torch.zeros(num_envs, 3 + NUM_JOINTS, device=device)
@@ -90,10 +95,13 @@ class ParkourEnv(Environment):
         # What belongs to the tiles on which the robots are. Follows from them; written in place, like the state.
         self.boxes = self.library.boxes[self.simulator.tile]
         self.waypoints = self.library.waypoints[self.simulator.tile]
-        self.floor = self._tile_floor[self.simulator.tile]
+        self.lowest_waypoint = self._tile_lowest[self.simulator.tile]
+        self.floor = self.lowest_waypoint - _PIT_DEPTH
         history = max(config.randomization.action_latency) + 2
         self.state = EnvState.zeros(num_envs, history, self.camera.initial_state(), device)
         self.derived: Derived
+        self.meter: Meter | None = None
+        """Measures the episodes, where somebody wants to know; to be set before the first step."""
         # What comes before the physics and what comes after it, each a graph of its own where there are graphs.
         self._before_physics, self._after_physics = self._joint_targets, self._after
         if device.type == "cuda":
@@ -122,9 +130,10 @@ class ParkourEnv(Environment):
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
         """Act (num_envs, 10) for one control step; see ``rsl_rl.env.VecEnv.step``.
 
-        ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``success`` (bool) and
-        ``progress`` (m). Its ``log`` has means over the environments: reward terms per second, speeds; and
-        how many worlds' physics diverged or had more contacts than there was room for.
+        ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``outcome``
+        (:class:`Outcome`), ``success`` (bool) and ``progress`` (m); and ``measures``, where there is a meter. Its
+        ``log`` has means over the environments: reward terms per second, speeds; and how many worlds' physics diverged
+        or had more contacts than there was room for.
         """
         self.simulator.step(self._before_physics(actions))
         self._observations, reward, done, extras = self._after_physics()
@@ -135,10 +144,11 @@ class ParkourEnv(Environment):
         draw = self._step_draw.draw(self.num_envs, self.generator)
         self._push(draw["push"])
         self._advance()
-        self.derived.terminated, truncated = terminations.check(self)
+        outcome = terminations.check(self)
+        self.derived.terminated = terminations.failed(outcome)
         reward, mean_terms = self._reward()
-        done = self.derived.terminated | truncated
-        extras = self._extras(truncated, mean_terms)
+        done = outcome != Outcome.RUNNING
+        extras = self._extras(outcome, mean_terms)
         self._reset(done)
         return self._observe(done, draw["noise"]), reward, done.long(), extras
 
@@ -150,15 +160,21 @@ class ParkourEnv(Environment):
         ranks = here()  # which deal the kinds among them
         return self.place(self.library.assign_kinds(self.num_envs * ranks.size)[ranks.rank :: ranks.size], level)
 
-    def place(self, kind: Tensor, level: Tensor) -> TensorDict:
-        """Start fresh episodes everywhere, on tiles of the given kinds and levels, both (num_envs,) long.
+    def place(self, kind: Tensor, level: Tensor, variant: Tensor | None = None, seed: int | None = None) -> TensorDict:
+        """Start fresh episodes everywhere.
 
-        Kinds are numbered as in the library. The curriculum changes the levels from there, where it is enabled.
+        Args:
+            kind: Of terrain, numbered as in the library, (num_envs,) long.
+            level: Of the terrain, (num_envs,) long. The curriculum changes it from there, where it is enabled.
+            variant: Of the tile, (num_envs,) long, in these first episodes; None = at random.
+            seed: Of all that is random from here on; None = go on with the generator as it is.
         """
+        if seed is not None:
+            self.generator.manual_seed(seed)
         every = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.state.terrain_kind.copy_(kind)
         self.state.terrain_level.copy_(level)
-        self._reset(every, change_level=False)
+        self._reset(every, change_level=False, variant=variant)
         noise = self._step_draw.draw(self.num_envs, self.generator)["noise"]
         self._observations = self._observe(every, noise)
         return self._observations
@@ -218,6 +234,9 @@ class ParkourEnv(Environment):
         state.contact_time.add_(self.dt).mul_(state.contact)
         state.air_time.add_(self.dt).mul_(~state.contact)
         torch.maximum(state.progress, forward.clamp(max=self.config.terrain.length), out=state.progress)
+        advanced = state.progress >= state.milestone + _ADVANCE
+        state.milestone.copy_(torch.where(advanced, state.progress, state.milestone))
+        state.stalled_time.add_(self.dt).mul_(~advanced)
         count_waypoints(self)
         self._derive()
 
@@ -228,13 +247,16 @@ class ParkourEnv(Environment):
         total = terms.sum(dim=1)
         return total.clamp(min=0) if self.config.rewards.only_positive else total, terms.mean(dim=0) / self.dt
 
-    def _extras(self, truncated: Tensor, mean_terms: Tensor) -> dict[str, Any]:
-        """Return what the learner and the log want to know of the episodes that end now."""
+    def _extras(self, outcome: Tensor, mean_terms: Tensor) -> dict[str, Any]:
+        """Return what the learner, the log and the evaluation want to know of the episodes that end now."""
         state = self.state
         toward = (self.sim_state.root_lin_vel[:, :2] * self.derived.goal_direction).sum(dim=1)
+        measures = {} if self.meter is None else {"measures": self.meter.add(self)}
         return {
-            "time_outs": truncated.float(),
-            "success": truncated & terminations.course_finished(self),
+            **measures,
+            "outcome": outcome,
+            "time_outs": terminations.cut_short(outcome).float(),
+            "success": outcome == Outcome.FINISHED,
             "progress": state.progress.clone(),
             "terrain_level": state.terrain_level.clone(),
             "log": {
@@ -246,7 +268,7 @@ class ParkourEnv(Environment):
             },
         }
 
-    def _reset(self, mask: Tensor, change_level: bool = True) -> None:
+    def _reset(self, mask: Tensor, change_level: bool = True, variant: Tensor | None = None) -> None:
         """Start new episodes where ``mask``: level, tile, physical parameters, pose."""
         if self._surely_none(mask):
             return
@@ -255,14 +277,16 @@ class ParkourEnv(Environment):
         level = self._next_level(mask, draw["choices"][:, 0]) if change_level else state.terrain_level
         share = randomization.strength(config.randomization, level)
         late = draw["latency"][:, 0].long().clamp(max=config.randomization.action_latency[1])
-        variant = choose(draw["choices"][:, 1], config.terrain.variants)
+        drawn = choose(draw["choices"][:, 1], config.terrain.variants)
         state.reset(
             mask,
             terrain_level=level,
             forward_speed=draw["forward_speed"][:, 0],
             action_latency=late * (share > 0),
         )
-        self.simulator.set_tiles(mask, self.library.tile_index(state.terrain_kind, level, variant))
+        self.simulator.set_tiles(
+            mask, self.library.tile_index(state.terrain_kind, level, drawn if variant is None else variant)
+        )
         self._look_up_tiles()
         domain = torch.lerp(self._nominal_domain, draw["domain"], share[:, None])
         self.simulator.randomize(mask, DomainParameters.of(domain))
@@ -331,7 +355,8 @@ class ParkourEnv(Environment):
         tile = self.simulator.tile
         torch.index_select(self.library.boxes, 0, tile, out=self.boxes)
         torch.index_select(self.library.waypoints, 0, tile, out=self.waypoints)
-        torch.index_select(self._tile_floor, 0, tile, out=self.floor)
+        torch.index_select(self._tile_lowest, 0, tile, out=self.lowest_waypoint)
+        torch.sub(self.lowest_waypoint, _PIT_DEPTH, out=self.floor)
 
     def _surely_none(self, mask: Tensor) -> bool:
         """Return whether no environment is in the mask; never on a GPU, which would have to be waited for."""

@@ -59,6 +59,10 @@ class EnvState:
     """Index of the next waypoint; the number of waypoints once all are reached, (num_envs,), int64."""
     progress: Tensor = _declare()
     """Furthest that the base has come along the course in this episode, (num_envs,), m."""
+    milestone: Tensor = _declare()
+    """Progress when it last grew noticeably, (num_envs,), m."""
+    stalled_time: Tensor = _declare()
+    """For how long it has not, (num_envs,), s."""
     # Commands and actions
     forward_speed: Tensor = _declare(on_reset=OnReset.GIVEN)
     """Commanded speed toward the waypoint, (num_envs,), m/s."""
@@ -116,10 +120,15 @@ def copy_tensors(state: Any) -> dict[str, Any]:
 
 
 def put_tensors(state: Any, copies: dict[str, Any]) -> None:
-    """Write what ``copy_tensors`` returned back into the dataclass's tensors, in place."""
+    """Write what ``copy_tensors`` returned back into the dataclass's tensors, in place.
+
+    A tensor that the copies lack, since they are of an older version, is zero.
+    """
     for item in fields(state):
         value = getattr(state, item.name)
         if is_dataclass(value):
             put_tensors(value, copies[item.name])
-        else:
+        elif item.name in copies:
             value.copy_(copies[item.name])
+        else:
+            value.zero_()

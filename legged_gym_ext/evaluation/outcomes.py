@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from legged_gym_ext.envs.outcome import SUMMARY
 from legged_gym_ext.learning.statistics import COUNTS
 
 
@@ -22,14 +23,12 @@ class Summary:
     """Means over episodes."""
 
     episodes: int
-    success: float
-    """Share that finished the course."""
+    shares: dict[str, float]
+    """How many ended how, by the words of ``SUMMARY``."""
     distance: float
     """Furthest along the course, m."""
     time: float
     """Length of an episode, s."""
-    falls: float
-    """Share in which the robot fell or left the tile."""
     total_reward: float
     """Return of an episode, undiscounted."""
     speed: float
@@ -70,10 +69,9 @@ class EpisodeCount:
         counts = dones & (self._ended < self.quota)
         columns = [
             self.kinds,
-            extras["success"].cpu(),
+            extras["outcome"].cpu(),
             extras["progress"].cpu(),
             self._steps * self._step_time,
-            ~extras["time_outs"].cpu().bool(),
             self._return,
         ]
         for key, count in extras.get("log", {}).items():
@@ -87,13 +85,17 @@ class EpisodeCount:
 
     def summary(self, kind: int | None = None) -> Summary | None:
         """Return the means over the episodes on terrain ``kind``, on all where it is None; None if there are none."""
-        results = torch.cat(self._results) if self._results else torch.zeros(0, 6)
+        results = torch.cat(self._results) if self._results else torch.zeros(0, 5)
         if kind is not None:
             results = results[results[:, 0] == kind]
         if not len(results):
             return None
-        _, success, distance, time, falls, total_reward = results.mean(dim=0).tolist()
-        return Summary(len(results), success, distance, time, falls, total_reward, speed=distance / time)
+        outcome = results[:, 1].long()
+        shares = {
+            word: torch.isin(outcome, torch.tensor(ends)).double().mean().item() for word, ends in SUMMARY.items()
+        }
+        distance, time, total_reward = results[:, 2:].mean(dim=0).tolist()
+        return Summary(len(results), shares, distance, time, total_reward, speed=distance / time)
 
 
 def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
@@ -104,14 +106,13 @@ def table(episodes: EpisodeCount, kinds: Sequence[str]) -> str:
     summaries = {name: episodes.summary(kind) for kind, name in enumerate(kinds)}
     if len(summaries) > 1:
         summaries["all"] = episodes.summary()
-    rows = [("terrain", "episodes", "success", "distance", "length", "falls", "speed", "return")]
+    rows = [("terrain", "episodes", *SUMMARY, "distance", "length", "speed", "return")]
     for name, mean in summaries.items():
         if mean:
             distance, time, speed = f"{mean.distance:.2f} m", f"{mean.time:.1f} s", f"{mean.speed:.2f} m/s"
-            shares = f"{mean.success:.0%}", f"{mean.falls:.0%}"
-            total_reward = f"{mean.total_reward:.2f}"
-            rows.append((name, str(mean.episodes), shares[0], distance, time, shares[1], speed, total_reward))
-    lines = [f"{name:<16}" + "".join(f"{cell:>11}" for cell in cells) for name, *cells in rows]
+            shares = [f"{share:.0%}" for share in mean.shares.values()]
+            rows.append((name, str(mean.episodes), *shares, distance, time, speed, f"{mean.total_reward:.2f}"))
+    lines = [f"{name:<16}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in rows]
     if missing := [name for name, mean in summaries.items() if not mean]:
         lines.append(f"no episodes: {', '.join(missing)}")
     if wrong := [f"{name} {count:.0f}" for name, count in episodes.health.items() if count > 0]:

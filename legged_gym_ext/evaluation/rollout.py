@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,9 +10,11 @@ from rsl_rl.models import MLPModel
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, commanded_speed
 from legged_gym_ext.terrain.kinds import only
 
 if TYPE_CHECKING:
+    from legged_gym_ext.config.schema import Config
     from legged_gym_ext.envs.parkour_env import ParkourEnv
     from legged_gym_ext.evaluation.outcomes import EpisodeCount
     from legged_gym_ext.learning.runner import ParkourRunner
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
 NUM_ENVS = 64
 HELD_LEVELS = ("curriculum.enabled=false",)
+AS_IN_THE_BENCHMARK = (
+    f"env.episode_length_s={PARKOUR_V1.time_limit}",
+    f"terminations.stuck_time={PARKOUR_V1.stuck_time}",
+)
+"""When an episode ends, as evaluate.py has it."""
 NOTHING_RANDOM = (
     "observations.noise.enabled=false",
     "randomization.enabled=false",
@@ -41,12 +48,18 @@ def overrides(terrain: str | None, randomize: bool) -> list[str]:
         terrain: The only kind of terrain to play on; None = the run's mix.
         randomize: Keep noise, domain randomization and pushes as in training.
     """
-    changes = [f"env.num_envs={NUM_ENVS}", *HELD_LEVELS]
+    changes = [f"env.num_envs={NUM_ENVS}", *HELD_LEVELS, *AS_IN_THE_BENCHMARK]
     if not randomize:
         changes += NOTHING_RANDOM
     if terrain is not None:
         changes += only([terrain])
     return changes
+
+
+def hold_speed(config: Config, overrides: Sequence[str]) -> None:
+    """Command one speed, the middle of a run's range, unless the ``overrides`` say which."""
+    if not any(override.partition("=")[0] in ("commands", "commands.forward_speed") for override in overrides):
+        config.commands.forward_speed = [commanded_speed(config)] * 2
 
 
 def check_level(level: int | None, levels: int) -> None:

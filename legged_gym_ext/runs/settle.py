@@ -62,15 +62,20 @@ def rank_config(config: Config) -> Config:
     ranks = here()
     if ranks.size == 1:
         return config
-    options = config.sim.options
-    if getattr(options, "threads", None) == 0:
-        options = replace(options, threads=ranks.threads(available_cores()))
     return replace(
-        config,
+        with_rank_threads(config),
         seed=ranks.seed(config.seed),
         terrain=replace(config.terrain, seed=ranks.seed(config.terrain.seed)),
-        sim=replace(config.sim, **{config.sim.engine: options}),
     )
+
+
+def with_rank_threads(config: Config) -> Config:
+    """Return a settled configuration whose engine, if it has threads, has this rank's part of the machine's cores."""
+    ranks, options = here(), config.sim.options
+    if ranks.size == 1 or getattr(options, "threads", None) != 0:
+        return config
+    options = replace(options, threads=ranks.threads(available_cores()))
+    return replace(config, sim=replace(config.sim, **{config.sim.engine: options}))
 
 
 def default_engine(device_type: str) -> str:

@@ -104,7 +104,7 @@ def test_play_takes_the_student_where_it_is_trained(run_folder: Path, monkeypatc
 
 def test_episodes_of_the_mix_are_as_many_as_asked_for(run_folder: Path, monkeypatch, capsys) -> None:
     out = played(run_folder, "--num_envs=8 --episodes=11 --randomize env.episode_length_s=0.2", monkeypatch, capsys)
-    rows = {cells[0]: cells for cells in map(str.split, out.splitlines()) if len(cells) == 11}
+    rows = {cells[0]: cells for cells in map(str.split, out.splitlines()) if len(cells) == 14}
     assert rows["all"][1] == "11"
     assert sorted(row[1] for name, row in rows.items() if name != "all") == ["1"] * 5 + ["2"] * 3
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from legged_gym_ext.envs.outcome import ENDS, SUMMARY, Outcome
 from legged_gym_ext.evaluation import outcomes
 
 
@@ -30,7 +31,8 @@ class ScriptedEnv:
             if dones[-1]:
                 self.step_in_episode[i], self.episode[i] = 0, self.episode[i] + 1
         done, fall = torch.tensor(dones), torch.tensor(fell)
-        extras = {"time_outs": (done & ~fall).float(), "success": done & ~fall, "progress": torch.tensor(progress)}
+        outcome = torch.where(done, torch.where(fall, Outcome.TIPPED, Outcome.FINISHED), Outcome.RUNNING)
+        extras = {"outcome": outcome, "progress": torch.tensor(progress)}
         return torch.tensor([0.25 * (i + 1) for i in range(len(dones))]), done, extras
 
 
@@ -48,10 +50,9 @@ def test_each_environments_first_episodes_count_and_no_others() -> None:
     mean = count_episodes(env, [0, 1], episodes=2).summary()
     assert mean == outcomes.Summary(
         episodes=2,
-        success=pytest.approx(0.5),
+        shares=pytest.approx({"finished": 0.5, "fell": 0.5, "left": 0, "stuck": 0, "time out": 0}),
         distance=pytest.approx((1 + 50) / 2),
         time=pytest.approx((0.2 + 10) / 2),
-        falls=pytest.approx(0.5),
         total_reward=pytest.approx((2 * 0.25 + 100 * 0.5) / 2),
         speed=pytest.approx(51 / 10.2),
     )
@@ -73,19 +74,38 @@ def test_statistics_are_the_means_of_the_scripted_episodes() -> None:
         assert mean.episodes == len(counted)
         assert mean.time == pytest.approx(0.1 * steps.mean())
         assert mean.distance == pytest.approx(0.5 * steps.mean())
-        assert mean.falls == pytest.approx(fell.mean())
-        assert mean.success == pytest.approx(1 - fell.mean())
+        assert mean.shares["fell"] == pytest.approx(fell.mean())
+        assert mean.shares["finished"] == pytest.approx(1 - fell.mean())
         assert mean.speed == pytest.approx(5.0)
         rewards = np.array([0.25 * (i + 1) for i, _ in counted])
         assert mean.total_reward == pytest.approx((rewards * steps).mean())
     assert count.summary(3) is None
 
 
+def test_the_short_words_stand_for_every_end_once() -> None:
+    assert sorted(outcome for ends in SUMMARY.values() for outcome in ends) == sorted(ENDS)
+
+
 def test_the_table_has_a_line_for_each_kind_and_names_those_not_played() -> None:
     count = count_episodes(ScriptedEnv([[2], [4]], [[True], [False]]), [0, 2], episodes=2)
     lines = outcomes.table(count, ["flat", "gaps", "beams"]).splitlines()
     assert [line.split()[0] for line in lines] == ["terrain", "flat", "beams", "all", "no"]
-    assert lines[1].split() == ["flat", "1", "0%", "1.00", "m", "0.2", "s", "100%", "5.00", "m/s", "0.50"]
+    assert lines[1].split() == [
+        "flat",
+        "1",
+        "0%",
+        "100%",
+        "0%",
+        "0%",
+        "0%",
+        "1.00",
+        "m",
+        "0.2",
+        "s",
+        "5.00",
+        "m/s",
+        "0.50",
+    ]
     assert lines[-1] == "no episodes: gaps"
     assert len(outcomes.table(count, ["flat"]).splitlines()) == 2
 

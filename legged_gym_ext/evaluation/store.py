@@ -1,0 +1,99 @@
+"""The folder of an evaluation: what it is of, and the episodes of every unit that is finished."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from legged_gym_ext.envs.outcome import ENDS
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.runs.atomic import write_file
+
+_IDENTITY = "evaluation.json"
+_BY_WORD = {outcome.word: int(outcome) for outcome in ENDS}
+_TEXT, _WHOLE = "kind", "tile"
+
+
+class Store:
+    """Keeps finished units in ``<folder>/episodes``, one CSV each, so that an interrupted evaluation can go on.
+
+    Args:
+        folder: Of the evaluation; it need not exist.
+        identity: What the results depend on besides the unit, by name.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
+        self.folder = folder
+        self._identity = dict(identity)
+
+    def open(self) -> None:
+        """Make the folder, or take the one that is there.
+
+        Raises:
+            UserError: It holds results of something else, or cannot be written.
+        """
+        path = self.folder / _IDENTITY
+        if path.is_file():
+            found = self._read_identity(path)
+            for name, value in self._identity.items():
+                if found.get(name) != value:
+                    raise UserError(
+                        f"'{self.folder}' holds an evaluation with another {name}: {found.get(name)}, not {value}; "
+                        f"remove it, or choose another folder with --output"
+                    )
+        write_file(path, json.dumps(self._identity, indent=2, sort_keys=True) + "\n")
+
+    def has(self, unit: Unit) -> bool:
+        """Return whether the unit is finished."""
+        return self._path(unit).is_file()
+
+    def write(self, unit: Unit, episodes: Episodes) -> None:
+        """Keep a finished unit."""
+        columns = episodes.columns()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        words = [outcome.word for outcome in ENDS]
+        for row in zip(*(values.tolist() for values in columns.values()), strict=True):
+            cells = dict(zip(columns, row, strict=True))
+            writer.writerow([words[value] if name == "outcome" else value for name, value in cells.items()])
+        write_file(self._path(unit), text.getvalue())
+
+    def read(self, unit: Unit) -> Episodes:
+        """Return a finished unit.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        path = self._path(unit)
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            columns = {name: [row[name] for row in rows] for name in Episodes.__dataclass_fields__}
+            arrays = {
+                name: np.array([_BY_WORD[value] for value in values] if name == "outcome" else values).astype(
+                    str if name == _TEXT else np.int64 if name in ("outcome", _WHOLE) else np.float64
+                )
+                for name, values in columns.items()
+            }
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"cannot read '{path}', which is damaged: remove it and evaluate again") from error
+        return Episodes(**arrays)
+
+    def _path(self, unit: Unit) -> Path:
+        return self.folder / "episodes" / f"{unit.name}.csv"
+
+    def _read_identity(self, path: Path) -> dict[str, object]:
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"'{path}' cannot be read, so '{self.folder}' is no folder of an evaluation")
+        return found

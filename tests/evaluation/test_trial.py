@@ -1,0 +1,214 @@
+"""Units of the benchmark, run by policies whose results are known, and by the real physics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from puppet import JOINT_VEL, SLIP, TORQUE, Puppeteer, PuppetOptions, PuppetSimulator, actions
+from registries import put_back
+from small_env import CPU
+from torch import Tensor
+
+from legged_gym_ext.config.files import load_config
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.envs.outcome import Outcome
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, benchmark_config
+from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.sight import REPLACEMENTS
+from legged_gym_ext.evaluation.trial import benchmark_env, run_unit
+from legged_gym_ext.runs.settle import settle
+from legged_gym_ext.simulators import register
+from legged_gym_ext.tasks import parkour_env
+
+COMMANDED, TILES = 0.75, 3
+KINDS = ("flat", "gaps")
+UNIT = Unit("nominal", "student", "true", 4)
+
+
+@pytest.fixture(autouse=True)
+def puppet_engine() -> Iterator[None]:
+    with put_back():
+        register("puppet", PuppetOptions, PuppetSimulator, devices=("cpu",))
+        yield
+
+
+def config(engine: str = "puppet", setting: str = "nominal", tiles: int = TILES) -> Config:
+    run = settle(load_config("parkour_depth", [f"sim.engine={engine}"]))
+    return benchmark_config(run, PARKOUR_V1, KINDS, setting, COMMANDED, tiles)
+
+
+def play(policy: Puppeteer, unit: Unit = UNIT, setting: str = "nominal") -> Episodes:
+    with benchmark_env(parkour_env, config(setting=setting)) as env:
+        return run_unit(env, policy, unit, CPU)  # type: ignore[arg-type]
+
+
+def always(**values: float) -> Puppeteer:
+    return Puppeteer(lambda image, proprio: actions(len(image), **values))
+
+
+# Policies whose results are known -------------------------------------------------------------------------------------
+
+
+def test_who_stands_still_is_stuck() -> None:
+    episodes = play(always())
+    assert (episodes.outcome == Outcome.STUCK).all() and not episodes.success.any()
+    np.testing.assert_allclose(episodes.time, PARKOUR_V1.stuck_time, atol=0.021)
+    assert (episodes.distance <= 0.3).all()
+    np.testing.assert_allclose(episodes.speed, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.5])
+def test_who_is_carried_to_the_end_finishes(speed: float) -> None:
+    episodes = play(always(speed=speed))
+    assert episodes.success.all()
+    assert list(episodes.kind) == ["flat"] * TILES + ["gaps"] * TILES and list(episodes.tile) == [0, 1, 2] * 2
+    # from within 0.3 m of the start line to the last waypoint's radius, 12 m from it
+    assert (episodes.time > (12.0 - 0.3 - 0.3) / speed).all() and (episodes.time < (12.0 + 0.35) / speed).all()
+    np.testing.assert_allclose(episodes.distance, 12.0, atol=0.3)
+    np.testing.assert_allclose(episodes.waypoints, 1.0)
+    np.testing.assert_allclose(episodes.speed, speed, rtol=0.15)  # toward the waypoints, which are not all ahead
+    np.testing.assert_allclose(episodes.speed_error, abs(speed - COMMANDED), atol=0.15)
+    np.testing.assert_allclose(episodes.work, 10 * TORQUE * JOINT_VEL * episodes.time, rtol=1e-4)
+    np.testing.assert_allclose(episodes.foot_slip, SLIP, rtol=1e-5)
+    robot = parkour_env(config(), 1, CPU).robot
+    np.testing.assert_allclose(episodes.weight, 9.81 * robot.mass, rtol=1e-5)
+    np.testing.assert_allclose(episodes.torque_peak, TORQUE / robot.torque_limit.min(), rtol=1e-5)
+
+
+def test_every_failure_has_its_word() -> None:
+    for values, outcome, time in (
+        ({"tilt": 1.0, "speed": 1.0}, Outcome.TIPPED, 0.02),
+        ({"sink": 0.5, "speed": 1.0}, Outcome.SANK, 0.02),
+        ({"sideways": 2.0, "speed": 1.0}, Outcome.LEFT, (2.0 + 0.3) / 2.0),
+    ):
+        episodes = play(always(**values))
+        assert (episodes.outcome == outcome).all(), outcome
+        np.testing.assert_allclose(episodes.time, time, atol=0.2)
+    slow = play(always(speed=12.0 / PARKOUR_V1.time_limit / 2))
+    assert (slow.outcome == Outcome.TIMED_OUT).all()
+    np.testing.assert_allclose(slow.time, PARKOUR_V1.time_limit)
+    np.testing.assert_allclose(slow.distance, 6.0, atol=0.31)
+
+
+def test_the_first_episode_counts_and_no_later_one() -> None:
+    """Robots that fall as long as no other has: in their first episode, and never again."""
+    steps = 0
+
+    def act(image: Tensor, proprio: Tensor) -> Tensor:
+        nonlocal steps
+        steps += 1
+        falls = (torch.arange(len(image)) < 2) & (steps < 5)
+        return actions(len(image), speed=1.5, tilt=falls.float())
+
+    episodes = play(Puppeteer(act))
+    assert list(episodes.outcome) == [Outcome.TIPPED] * 2 + [Outcome.FINISHED] * 4
+    np.testing.assert_allclose(episodes.time[:2], 0.02)
+
+
+def test_edges_are_counted_as_feet_near_them() -> None:
+    """Against the boxes themselves: a point beside the foot, 5 cm away, is over another height."""
+    with benchmark_env(parkour_env, config()) as env:
+        episodes = run_unit(env, always(speed=1.0), UNIT, CPU)  # type: ignore[arg-type]
+    assert (episodes.of_kind("gaps").edge_violations > 0.05).all()
+    # 2 feet x 2 edges x 0.1 m of the way for each gap, at most
+    assert (episodes.of_kind("gaps").edge_violations < 0.5).all()
+
+
+# What they are shown --------------------------------------------------------------------------------------------------
+
+
+def seeing(env: ParkourEnv) -> Puppeteer:
+    """A policy that finishes if, and only if, it is shown the true image at every step."""
+
+    def act(image: Tensor, proprio: Tensor) -> Tensor:
+        wrong = (image - env.get_observations()["depth"]).abs().amax(dim=1) > 0
+        return actions(len(image), speed=1.5, tilt=wrong.float())
+
+    return Puppeteer(act)
+
+
+@pytest.mark.parametrize("sight", list(REPLACEMENTS))
+def test_who_needs_the_image_fails_without_it_and_who_does_not_does_not_care(sight: str) -> None:
+    with benchmark_env(parkour_env, config()) as env:
+        true = run_unit(env, seeing(env), UNIT, CPU)  # type: ignore[arg-type]
+        needs = run_unit(env, seeing(env), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
+        ignores = run_unit(env, always(speed=1.5), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
+    assert true.success.all() and not needs.success.any() and ignores.success.all()
+
+
+def test_wrong_images_are_what_they_are_called() -> None:
+    shown: list[Tensor] = []
+    true: list[Tensor] = []
+    with benchmark_env(parkour_env, config()) as env:
+
+        def act(image: Tensor, proprio: Tensor) -> Tensor:
+            shown.append(image.clone())
+            true.append(env.get_observations()["depth"].clone())
+            return actions(len(image), speed=1.5)
+
+        for sight in REPLACEMENTS:
+            shown.clear(), true.clear()
+            run_unit(env, Puppeteer(act), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
+            for step in (0, 7, 200):
+                half = len(shown[0]) // 2
+                expected = {
+                    "blank": torch.full_like(shown[0], 0.5),
+                    "frozen": true[0],
+                    "other": torch.cat([true[step][-half:], true[step][:-half]]),
+                }[sight]
+                assert torch.equal(shown[step], expected), (sight, step)
+
+
+# The same for all -----------------------------------------------------------------------------------------------------
+
+
+def random_policy(seed: int) -> Puppeteer:
+    """Small random actions that depend on what is seen and felt, and on nothing else."""
+    weights = 0.05 * torch.randn(43, 10, generator=torch.Generator().manual_seed(seed))
+    return Puppeteer(lambda image, proprio: proprio @ weights + 0.1 * image.mean(dim=1, keepdim=True))
+
+
+def same(a: Episodes, b: Episodes) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a.columns().values(), b.columns().values(), strict=True))
+
+
+@pytest.mark.parametrize("setting", ["nominal", "randomized", "push=1"])
+def test_a_unit_does_not_depend_on_what_was_run_before(setting: str) -> None:
+    units = [Unit(setting, "student", "true", level) for level in (2, 7)]
+    tiles = 2
+    with benchmark_env(parkour_env, config("mujoco", setting, tiles)) as env:
+        forth = {unit: run_unit(env, random_policy(0), unit, CPU) for unit in units}  # type: ignore[arg-type]
+    with benchmark_env(parkour_env, config("mujoco", setting, tiles)) as env:
+        run_unit(env, random_policy(1), units[1], CPU)  # type: ignore[arg-type]
+        back = {unit: run_unit(env, random_policy(0), unit, CPU) for unit in reversed(units)}  # type: ignore[arg-type]
+    for unit in units:
+        assert same(forth[unit], back[unit])
+    assert not same(forth[units[0]], forth[units[1]])
+
+
+def test_two_policies_start_alike_and_meet_the_same_disturbances() -> None:
+    starts, images = [], []
+    with benchmark_env(parkour_env, config("mujoco", "randomized", 2)) as env:
+        for seed in (0, 1):
+            first = True
+            policy = random_policy(seed)
+            inner = policy.act
+
+            def act(image: Tensor, proprio: Tensor, inner=inner) -> Tensor:
+                nonlocal first
+                if first:
+                    starts.append((env.snapshot()["simulator"], env.simulator.tile.clone()))
+                    images.append(image.clone())
+                    first = False
+                return inner(image, proprio)
+
+            policy.act = act
+            run_unit(env, policy, UNIT, CPU)  # type: ignore[arg-type]
+    assert torch.equal(images[0], images[1]) and torch.equal(starts[0][1], starts[1][1])
+    for name, tensor in starts[0][0].items():
+        assert torch.equal(tensor, starts[1][0][name]), name
