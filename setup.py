@@ -22,7 +22,7 @@ setup(
     # configs/ and resources/ stand at the top of the repository; a wheel has them inside of the package (see paths.py).
     packages=[*find_packages(str(TOP), include=["legged_gym_ext", "legged_gym_ext.*"]), *DATA],
     package_dir=DATA,
-    package_data={name: ["**/*"] for name in DATA},
+    package_data={name: ["**/*"] for name in DATA} | {"legged_gym_ext.evaluation": ["templates/*"]},
     entry_points={
         "console_scripts": [
             "legged-gym-train=legged_gym_ext.commands.train:command",
@@ -45,6 +45,7 @@ setup(
         "matplotlib>=3.9,<4",
         "imageio-ffmpeg>=0.5,<1",
         "pillow>=11,<14",
+        "jinja2>=3.1,<4",  # reports of evaluations
     ],
     extras_require={
         "test": [
@@ -53,6 +54,7 @@ setup(
             "ruff>=0.16,<1",
             "pyright[nodejs]>=1.1.400,<2",
             "setuptools>=77,<90",
+            "scipy>=1.14,<2",  # what intervals are checked against
         ],
     },
 )

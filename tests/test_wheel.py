@@ -72,14 +72,14 @@ def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return binaries
 
 
-def test_a_wheel_has_all_modules_configurations_and_robots(wheel: Path) -> None:
+def test_a_wheel_has_all_modules_templates_configurations_and_robots(wheel: Path) -> None:
     def inside(folder: str, *patterns: str) -> set[str]:
         files = {path for pattern in patterns for path in (ROOT / folder).rglob(pattern) if path.is_file()}
         return {path.relative_to(ROOT).as_posix() for path in files}
 
     packaged = {f"legged_gym_ext/{name}" for name in inside("configs", "*") | inside("resources", "*")}
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == inside("legged_gym_ext", "*.py") | packaged
+    assert names == inside("legged_gym_ext", "*.py", "*.j2") | packaged
 
 
 def test_a_source_distribution_makes_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""What stands on top of a report: what was evaluated, and under which conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Of one evaluation."""
+
+    benchmark: str
+    run: str
+    """Name of the run's folder."""
+    checkpoint: int
+    """Learning iterations it comes after."""
+    checkpoint_sha256: str
+    policies: Sequence[str]
+    engine: str
+    seed: int
+    """That the tiles and starts are drawn from."""
+    episodes: int
+    """Of each kind, level, policy and setting."""
+    time_limit: float
+    """Of an episode, s."""
+    commanded_speed: float
+    """m/s."""
+    course_length: float
+    """m."""
+    kinds: Sequence[str]
+    """Of terrain, in the order of the tables."""
+    levels: Sequence[int]
+    settings: Mapping[str, str]
+    """One line of explanation each."""
+    training_steps: int | None
+    """Steps of environments that the policies learned from; None = not known."""
+    versions: Mapping[str, str]
+    """Of packages."""

@@ -1,0 +1,71 @@
+"""Finding one's way in the results of an evaluation: their order, and which of them belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from legged_gym_ext.evaluation.episodes import Episodes, Unit
+
+Results = Mapping[Unit, Episodes]
+ALL = "all"
+"""All kinds of terrain together."""
+NOMINAL = "nominal"
+TRUE = "true"
+"""The sight of a policy that is shown its image itself."""
+
+
+def sweep_of(setting: str) -> tuple[str, str] | None:
+    """Return a robustness sweep's name and value; None for another setting."""
+    name, separator, value = setting.partition("=")
+    return (name, value) if separator else None
+
+
+def number(value: str) -> float | None:
+    """Return a sweep's value as a number; None where it is a word."""
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def in_order(results: Results) -> dict[Unit, Episodes]:
+    """Return the units in the order of reports, whatever the order in which they were run; empty ones are left out."""
+    return {unit: results[unit] for unit in sorted(results, key=_place) if len(results[unit])}
+
+
+def settings_of(results: Results) -> list[str]:
+    """Return the settings with true sight, without sweeps, in the order of reports."""
+    seen = [unit.setting for unit in in_order(results) if unit.sight == TRUE and not sweep_of(unit.setting)]
+    return list(dict.fromkeys(seen))
+
+
+def kinds_in(results: Results, first: Sequence[str] = ()) -> list[str]:
+    """Return the kinds of terrain that have episodes: those of ``first`` in its order, then others as they appear."""
+    seen = dict.fromkeys(str(kind) for episodes in in_order(results).values() for kind in episodes.kind)
+    return [*(kind for kind in dict.fromkeys(first) if kind in seen), *(kind for kind in seen if kind not in first)]
+
+
+def levels_of(results: Results, setting: str, policy: str, sight: str = TRUE) -> dict[int, Episodes]:
+    """Return the episodes of each level under one setting, policy and sight."""
+    return {
+        unit.level: episodes
+        for unit, episodes in in_order(results).items()
+        if (unit.setting, unit.policy, unit.sight) == (setting, policy, sight)
+    }
+
+
+def _place(unit: Unit) -> tuple[bool, bool, str, float, str, str, bool, str, int]:
+    """Sort plain settings before sweeps, nominal and true sight first, a sweep's values by size."""
+    name, value = sweep_of(unit.setting) or (unit.setting, "")
+    size = number(value)
+    return (
+        sweep_of(unit.setting) is not None,
+        unit.setting != NOMINAL,
+        name,
+        float("inf") if size is None else size,
+        value,
+        unit.policy,
+        unit.sight != TRUE,
+        unit.sight,
+        unit.level,
+    )
