@@ -317,6 +317,7 @@ class RunnerConfig:
     max_iterations: int = count(3000)
     save_interval: int = count(100)
     keep_checkpoints: int = not_negative(0)  # newest ones kept; 0 = all
+    evaluate_every: int = not_negative(0)  # iterations from one small evaluation (evaluation) to the next; 0 = none
     logger: str = choice("tensorboard", ("tensorboard", "wandb", "none"))
     wandb_project: str = "legged_gym_ext"
     # Of the costly layers; auto: bfloat16 where the device has it.

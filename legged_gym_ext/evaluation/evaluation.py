@@ -15,11 +15,13 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.benchmark import NOMINAL, PARKOUR_V1, QUICK, SETTINGS, benchmark_config, commanded_speed
 from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.heading import Heading
 from legged_gym_ext.evaluation.plan import Plan
 from legged_gym_ext.evaluation.publish import publish
-from legged_gym_ext.evaluation.report import Heading, write_report
+from legged_gym_ext.evaluation.report import write_report
 from legged_gym_ext.evaluation.session import evaluate
 from legged_gym_ext.evaluation.store import Store
+from legged_gym_ext.evaluation.summary import summarize
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.actor import ParkourActor
@@ -76,7 +78,7 @@ class Evaluation:
             seed=plan.benchmark.tile_seed,
             episodes=plan.episodes,
             time_limit=plan.benchmark.time_limit,
-            speed=plan.speed,
+            commanded_speed=plan.speed,
             course_length=self.plan.config(self.config, NOMINAL).terrain.length,
             kinds=plan.kinds,
             levels=plan.levels,
@@ -100,7 +102,8 @@ class Evaluation:
         heading = self.heading
         if here().rank == 0:
             write_report(self.folder, heading, results)
-            publish(self.config, self.checkpoint.parent, self.folder, heading, results)
+            cells = summarize(results, heading.course_length, heading.kinds)
+            publish(self.config, self.checkpoint.parent, self.folder, heading.checkpoint, cells)
             print(f"report     {self.folder / 'report.html'}", flush=True)
         return results
 

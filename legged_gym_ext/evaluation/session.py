@@ -47,7 +47,7 @@ class Session:
         self._plan, self._config, self._make_env = plan, config, make_env
         self._policies, self._device = policies, device
 
-    def run(self, units: Sequence[Unit], store: Store | None, done: int = 0) -> dict[Unit, Episodes]:
+    def run(self, units: Sequence[Unit], store: Store | None = None, done: int = 0) -> dict[Unit, Episodes]:
         """Run units and return their episodes; every rank runs its part, and the first keeps what is finished.
 
         Args:

@@ -103,6 +103,14 @@ class Journal:
         }
         print(iteration_block(progress, steps_per_second, seconds, losses, lanes, health), flush=True)
 
+    def report_evaluation(self, iteration: int, rates: Mapping[str, float], seconds: float) -> None:
+        """Write what an evaluation found: success rates by tag."""
+        if self.logger.writer is not None:
+            for tag, value in rates.items():
+                self.logger.writer.add_scalar(tag, value, iteration)
+            self.logger.writer.add_scalar("Perf/evaluation_time", seconds, iteration)
+        print(evaluation_block(rates, seconds), flush=True)
+
 
 def _scalars(
     losses: Mapping[str, Mapping[str, float]],
@@ -160,6 +168,20 @@ def iteration_block(
     for row, style in _ROWS.items():
         cells = (style.format(lane[row]) if row in lane else "-" for lane in lanes.values())
         lines.append(f"  {row.replace('_', ' '):16}" + "".join(f"{cell:>12}" for cell in cells))
+    return "\n".join(lines)
+
+
+def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
+    """Return the report of an evaluation: success rates by tag, ``Evaluation/<what>/<policy>``."""
+    table: dict[str, dict[str, float]] = {}
+    for tag, rate in rates.items():
+        _, what, policy = tag.split("/")
+        table.setdefault(what, {})[policy] = rate
+    policies = dict.fromkeys(policy for row in table.values() for policy in row)
+    lines = [f"  {f'success ({seconds:.0f} s)':20}" + "".join(f"{policy:>12}" for policy in policies)]
+    for what, row in table.items():
+        cells = (f"{row[policy]:.0%}" if policy in row else "-" for policy in policies)
+        lines.append(f"  {what:20}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases import enabled_phases
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.saving import Saving
+from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.processes import rank_failure
 from legged_gym_ext.processes.collectives import all_gather, broadcast_module
 from legged_gym_ext.processes.ranks import here
@@ -103,7 +104,9 @@ class ParkourRunner(OnPolicyRunner):
                 if here().rank == 0:
                     self._report(outcomes, rows, last, mean_time)
                     self.saving.remember()
-                if self.iteration % self.config.runner.save_interval == 0 and self.iteration < last:
+                if self._every(self.config.runner.evaluate_every):
+                    self._evaluate()
+                if self._every(self.config.runner.save_interval) and self.iteration < last:
                     self.saving.save_numbered()
             path = self.saving.save_numbered()
         if signal_name and here().rank == 0:
@@ -185,6 +188,25 @@ class ParkourRunner(OnPolicyRunner):
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)
         return outcomes
+
+    def _every(self, interval: int) -> bool:
+        """Return whether the last iteration was one of every ``interval``; 0 = none is."""
+        return interval > 0 and self.iteration % interval == 0
+
+    def _evaluate(self) -> None:
+        """Log how the policies do in a small, fixed part of the benchmark."""
+        from legged_gym_ext.evaluation.during_training import success_rates  # which imports this package
+
+        started = time.perf_counter()
+        policies = {name: self.get_inference_policy(name) for name in self.lanes if self._is_trained(name)}
+        actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
+        rates = success_rates(self.config, actors, torch.device(self.device))
+        if here().rank == 0:
+            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started)
+
+    def _is_trained(self, lane: str) -> bool:
+        """Return whether a phase has a policy for the lane already."""
+        return any(phase.lane == lane and phase.policy() is not None for phase in self.phases.values())
 
     def _steps(self, outcomes: Mapping[str, Outcome]) -> int:
         """Return the environment steps of all ranks in an iteration in which these phases ran."""
