@@ -73,8 +73,10 @@ class Store:
         """
         path = self._path(unit)
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+            text = path.read_text("utf-8")
+            rows = list(csv.DictReader(io.StringIO(text)))
+            if not rows or not text.endswith("\n"):
+                raise ValueError("it is cut short")
             columns = {name: [row[name] for row in rows] for name in Episodes.__dataclass_fields__}
             arrays = {
                 name: np.array([_BY_WORD[value] for value in values] if name == "outcome" else values).astype(

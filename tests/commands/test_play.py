@@ -12,33 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dummy_runner import distillation
-from small_env import CPU, TINY
+from untrained_run import untrained_run
 
 from legged_gym_ext import paths
 from legged_gym_ext.commands import play
-from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.rendering.opengl import works
-from legged_gym_ext.runs.folder import create_run_folder
-from legged_gym_ext.runs.settle import settle
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a run with a checkpoint of an untrained teacher and student."""
-    config = settle(load_config("parkour_depth", [*TINY, "student.encoder.gru_hidden=16", "teacher.hidden_dims=[16]"]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "LOGS", tmp_path_factory.mktemp("logs"))
-        folder = create_run_folder(config)
-    runner = ParkourRunner(ParkourEnv(config, 4, CPU), config, None, "cpu")
-    runner.save(str(folder / "model_0.pt"))
-    distillation(runner).rounds = 1
-    runner.current_learning_iteration = 3
-    runner.save(str(folder / "model_3.pt"))
-    return folder
+    return untrained_run(tmp_path_factory.mktemp("logs"))
 
 
 def shell(run: Path, *flags: str, **variables: str) -> subprocess.CompletedProcess:
