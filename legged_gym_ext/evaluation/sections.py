@@ -10,7 +10,7 @@ from legged_gym_ext.evaluation.document import Entry, Picture, Section, Table
 from legged_gym_ext.evaluation.heading import Heading
 from legged_gym_ext.evaluation.pairs import Pairs
 from legged_gym_ext.evaluation.robustness import SweepPoint
-from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, kinds_to_show, levels_to_show, sweep_of
 from legged_gym_ext.evaluation.sentences import chance
 from legged_gym_ext.evaluation.summary import Cell
 from legged_gym_ext.evaluation.wording import count, decimal, interval, levels, listing, p_value, percent, signed
@@ -121,15 +121,16 @@ def success_table(cells: Sequence[Cell], caption: str) -> Table:
         cells: Of one policy under one setting.
         caption: Of the table.
     """
-    found = sorted({cell.level for cell in cells if cell.level is not None})
+    found = levels_to_show(cell.level for cell in cells)
     by_place = {(cell.kind, cell.level): cell for cell in cells}
 
     def entry(kind: str, level: int | None) -> Entry:
         cell = by_place.get((kind, level))
         return success_entry(cell) if cell else Entry("")
 
-    columns = ["kind", *(str(level) for level in found), "all levels"]
-    rows = [[Entry(_kind(kind)), *(entry(kind, level) for level in [*found, None])] for kind in _kinds(cells)]
+    columns = ["kind", *("all levels" if level is None else str(level) for level in found)]
+    kinds = kinds_to_show(cell.kind for cell in cells)
+    rows = [[Entry(_kind(kind)), *(entry(kind, level) for level in found)] for kind in kinds]
     return Table(f"{caption}: success in % by level", columns, rows)
 
 
@@ -161,8 +162,7 @@ def measures_section(cells: Sequence[Cell]) -> Section:
                 Entry(count(cell.episodes)),
                 *(Entry(decimal(value(cell), digits)) for _, _, value, digits, _ in MEASURES),
             ]
-            for cell in group
-            if cell.level is None
+            for cell in _of_all_levels(group)
         ]
         tables.append(Table(f"{_title(setting, policy)}: means over all levels", columns, rows))
     return Section("Measures", tables=tables)
@@ -175,7 +175,7 @@ def failures_section(cells: Sequence[Cell]) -> Section:
     tables, pictures = [], []
     for (setting, policy), group in groups.items():
         rows = []
-        for cell in (cell for cell in group if cell.level is None):
+        for cell in _of_all_levels(group):
             falls = sum(cell.outcomes[end.word] for end in FALLS)
             numbers = [cell.episodes, cell.failures, falls, *(cell.outcomes[end.word] for end in ends)]
             rows.append([Entry(_kind(cell.kind)), *(Entry(count(number)) for number in numbers)])
@@ -195,7 +195,8 @@ def pairs_section(pairs: Sequence[Pairs], title: str) -> Section:
     for setting, policy, first, second in dict.fromkeys((p.setting, p.policy, p.first, p.second) for p in pairs):
         found = [p for p in pairs if (p.setting, p.policy, p.first, p.second) == (setting, policy, first, second)]
         name = f"{_title(setting, policy) if policy else setting}: {first} - {second}"
-        by_kind = [pair for pair in found if pair.level is None]
+        kinds = kinds_to_show(pair.kind for pair in found)
+        by_kind = [pair for pair in found if pair.level is None and pair.kind in kinds]
         tables.append(_pairs_table(by_kind, f"{name}, all levels", "kind", lambda pair: _kind(pair.kind)))
         by_level = [pair for pair in found if pair.kind == ALL and pair.level is not None]
         if len(by_level) > 1:
@@ -237,9 +238,7 @@ def robustness_section(points: Sequence[SweepPoint], cells: Sequence[Cell]) -> S
     nominal = [cell for cell in cells if (cell.setting, cell.sight) == (NOMINAL, TRUE) and cell.level is not None]
     rows = []
     for point in points:
-        rate = Entry(
-            percent(point.success), interval(point.success_low, point.success_high, 1), point.success
-        )  # as in the table of success
+        rate = Entry(percent(point.success), share=point.success)
         change = (
             [Entry(signed(point.change.difference)), Entry(chance(point.change))] if point.change else [Entry("")] * 2
         )
@@ -269,12 +268,12 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
     ends = {end: meaning for end, meaning in ENDINGS.items() if any(cell.outcomes[end.word] for cell in cells)}
     seed = f"drawn from seed {heading.seed}, which training does not use"
     text = (
-        f"{heading.benchmark}: {len(heading.kinds)} kinds of terrain x {len(heading.levels)} levels, "
-        f"{heading.episodes} episodes of each, on tiles {seed}. Every episode has the same time limit, "
+        f"{heading.benchmark}: {count(len(heading.kinds), 'kind')} of terrain x {count(len(heading.levels), 'level')}, "
+        f"{count(heading.episodes, 'episode')} of each, on tiles {seed}. Every episode has the same time limit, "
         f"{heading.time_limit:g} s for {heading.course_length:g} m, and the same commanded speed, "
         f"{heading.commanded_speed:g} m/s. Policies and settings are evaluated on the same tiles and starts."
     )
-    terms = [(setting, line) for setting, line in heading.settings.items()]
+    terms = list(heading.settings.items())
     terms += [
         (
             "success",
@@ -336,7 +335,7 @@ def _depth_table(pairs: Sequence[Pairs], caption: str) -> Table:
     by_place = {(pair.kind, pair.second): pair for pair in pairs}
     columns = ["kind", "episodes", "true", *(column for sight in sights for column in (sight, f"drop, {sight}"))]
     rows = []
-    for kind in dict.fromkeys(pair.kind for pair in pairs):
+    for kind in kinds_to_show(pair.kind for pair in pairs):
         own = [pair for sight in sights if (pair := by_place.get((kind, sight)))]
         one = own[0]
         row = [Entry(_kind(kind)), Entry(count(one.episodes))]
@@ -362,9 +361,9 @@ def _groups(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return groups
 
 
-def _kinds(cells: Sequence[Cell]) -> list[str]:
-    """Return the kinds of the cells, all together last."""
-    return sorted(dict.fromkeys(cell.kind for cell in cells), key=lambda kind: kind == ALL)
+def _of_all_levels(cells: Sequence[Cell]) -> list[Cell]:
+    kinds = kinds_to_show(cell.kind for cell in cells)
+    return [cell for cell in cells if cell.level is None and cell.kind in kinds]
 
 
 def _kind(kind: str) -> str:
