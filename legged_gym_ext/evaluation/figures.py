@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -175,12 +176,13 @@ def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
     return _png(draw, (max(2 + 0.95 * widest, 5.0), 1 + 2.4 * len(pairs)))
 
 
-def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], title: str) -> bytes:
+def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mapping[str, str], title: str) -> bytes:
     """Draw success against the strength of each disturbance, all kinds together.
 
     Args:
         points: Of all sweeps.
         nominal: Cells of all kinds at single levels without the disturbances.
+        labels: What the values of each sweep are.
         title: Of the figure.
     """
     names = list(dict.fromkeys(point.sweep for point in points))
@@ -213,6 +215,7 @@ def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], title: str) ->
             axis.set_ylim(-4, 104)
             axis.grid(axis="y", alpha=0.3)
             axis.set_title(name)
+            axis.set_xlabel(textwrap.fill(labels.get(name, ""), 40))
         _label_left(panels, "success, %")
         figure.suptitle(title)
         _legend(figure, panels)

@@ -88,11 +88,12 @@ MEASURES: tuple[tuple[str, str, Callable[[Cell], float | None], int, str], ...] 
 ENDINGS = {
     Outcome.FINISHED: "the last waypoint was reached: success",
     Outcome.DIVERGED: "the simulation gave values that are no numbers or far out of range; counts as a fall",
-    Outcome.FELL_IN: "a foot or the base was below the ground of a gap; counts as a fall",
-    Outcome.TIPPED: "the base tilted too far; counts as a fall",
-    Outcome.SANK: "the base came too close to the ground below it; counts as a fall",
-    Outcome.LEFT: "the robot was beside its tile",
-    Outcome.STUCK: "the robot made no headway for a while",
+    Outcome.FELL_IN: "the base sank or tipped over while a foot was below all of the course, in a gap or beside the "
+    "path; counts as a fall",
+    Outcome.TIPPED: "the base tilted too far on the course; counts as a fall",
+    Outcome.SANK: "the base came too low over the course; counts as a fall",
+    Outcome.LEFT: "the base left the tile to the side or to the back",
+    Outcome.STUCK: "the robot came no further for too long",
     Outcome.TIMED_OUT: "the time limit passed",
 }
 """What the words for an episode's end mean."""
@@ -211,7 +212,7 @@ def pairs_section(pairs: Sequence[Pairs], title: str) -> Section:
 
 
 def depth_section(pairs: Sequence[Pairs]) -> Section:
-    """Return success with the true image and without."""
+    """Return success with the true view of the terrain and with others."""
     tables, pictures = [], []
     overall = [pair for pair in pairs if pair.level is None]
     settings = list(dict.fromkeys(pair.setting for pair in overall))
@@ -225,13 +226,13 @@ def depth_section(pairs: Sequence[Pairs]) -> Section:
             caption = f"{_title(setting, policy)}: success in %, and the drop in points (95 % interval), {at}"
             tables.append(_depth_table(own, caption))
         stem = "depth_use" if len(settings) == 1 else f"depth_use_{setting}"
-        caption = f"Success with the true image and with others, {setting}, {at}; the lines are 95 % intervals."
+        caption = f"Success with the true view and with others, {setting}, {at}; the lines are 95 % intervals."
         pictures.append(Picture(f"{stem}.png", caption, figures.depth_bars(found, f"depth use, {setting}, {at}")))
-    note = "What the policy loses when its image is replaced is what it owes to seeing. A drop with * is beyond chance."
+    note = "What a policy loses when what it sees of the terrain is replaced is what it owes to seeing. A drop with * is beyond chance."
     return Section("Depth use", [note] if tables else [], tables, pictures)
 
 
-def robustness_section(points: Sequence[SweepPoint], cells: Sequence[Cell]) -> Section:
+def robustness_section(heading: Heading, points: Sequence[SweepPoint], cells: Sequence[Cell]) -> Section:
     """Return success under one disturbance at a time."""
     if not points:
         return Section("Robustness")
@@ -248,11 +249,9 @@ def robustness_section(points: Sequence[SweepPoint], cells: Sequence[Cell]) -> S
             [name, Entry(point.policy), Entry(str(point.level)), Entry(count(point.episodes)), rate, bounds, *change]
         )
     columns = ["disturbance", "policy", "level", "episodes", "success, %", "95 % interval", "change, points", "verdict"]
-    table = Table(
-        "Success, all kinds together, and its change from nominal on the same tiles and starts", columns, rows
-    )
+    table = Table("Success, all kinds together, and its change from nominal on the same tiles", columns, rows)
     caption = "Success against the strength of each disturbance, all kinds together; the lines are 95 % intervals."
-    picture = Picture("robustness.png", caption, figures.sweeps(points, nominal, "robustness"))
+    picture = Picture("robustness.png", caption, figures.sweeps(points, nominal, heading.sweeps, "robustness"))
     return Section("Robustness", tables=[table], pictures=[picture])
 
 
@@ -273,13 +272,13 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
         f"{heading.time_limit:g} s for {heading.course_length:g} m, and the same commanded speed, "
         f"{heading.commanded_speed:g} m/s. Policies and settings are evaluated on the same tiles and starts."
     )
-    terms = list(heading.settings.items())
+    terms = [*heading.settings.items(), *heading.sweeps.items()]
     terms += [
         (
             "success",
             "Share of the episodes that reach the last waypoint. Its 95 % interval is the score interval of Wilson "
             "(1927). 'All' kinds or levels are the sum of the cells, which have the same number of episodes each. The "
-            "intervals take episodes as independent, also those on the same tile.",
+            "interval takes the episodes as independent.",
         )
     ]
     terms += [
@@ -306,8 +305,8 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
         terms.append(
             (
                 "true, blank, frozen, other",
-                "What the policy is shown: its image; one without content; the one at the start of the episode, all "
-                "the time; that of another environment at the same moment.",
+                "What the policy is shown of the terrain, its depth image or height scan: its own; a blank one, with "
+                "nothing in sight; all the time the one at the start of the episode; that of a robot on another tile.",
             )
         )
     return Section("How it was measured", [text], terms=terms)

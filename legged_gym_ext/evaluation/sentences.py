@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.evaluation.pairs import Pairs
 from legged_gym_ext.evaluation.selection import ALL
 from legged_gym_ext.evaluation.summary import Cell
@@ -12,10 +13,9 @@ from legged_gym_ext.evaluation.wording import count, interval, levels, listing, 
 WEAK = 0.8
 """Success under which a level counts as lost."""
 SIGHTS = {
-    "true": "its true image",
     "blank": "a blank one",
-    "frozen": "the one frozen at the start of the episode",
-    "other": "another environment's image",
+    "frozen": "the one at the start of the episode",
+    "other": "that of a robot on another tile",
 }
 """How the sights are called in sentences."""
 
@@ -116,7 +116,7 @@ def _failures(cells: Sequence[Cell], policy: str, setting: str) -> str:
     total = next((cell for cell in cells if cell.kind == ALL and cell.level is None), None)
     if total is None or not total.failures:
         return f"No episode of the {policy} {conditions(setting)} failed." if total else ""
-    failures = {word: number for word, number in total.outcomes.items() if number and word != "finished"}
+    failures = {word: number for word, number in total.outcomes.items() if number and word != Outcome.FINISHED.word}
     ranked = sorted(failures, key=lambda word: -failures[word])
     parts = [f"{word} {percent(failures[word] / total.failures)} %" for word in ranked[:3]]
     rest = sum(failures[word] for word in ranked[3:])
@@ -142,5 +142,5 @@ def _seeing(pairs: Sequence[Pairs]) -> str:
         parts.append(f"in {percent(pair.success_second, 1)} % with {sight} ({drop})")
     return (
         f"At {levels(at)} {conditions(first.setting)} the {first.policy} succeeds in "
-        f"{percent(first.success_first, 1)} % with its true image, {listing(parts)}."
+        f"{percent(first.success_first, 1)} % with its true view of the terrain, {listing(parts)}."
     )
