@@ -114,5 +114,6 @@ def heading(results: Mapping[Unit, Episodes], run: str = "2026-11-24_12-00-00") 
         levels=tuple(sorted({unit.level for unit in results})),
         settings=SETTINGS,
         training_steps=123_456_789,
+        sweeps={"latency": "camera latency, s", "push": "push every 3 s, on each axis up to, m/s"},
         versions={"legged_gym_ext": "0.1.0", "mujoco": "4.0.0", "torch": "2.13.0"},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -18,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from legged_gym_ext.envs.outcome import ENDS, Outcome
 from legged_gym_ext.evaluation.pairs import Pairs
 from legged_gym_ext.evaluation.robustness import SweepPoint
-from legged_gym_ext.evaluation.selection import ALL
+from legged_gym_ext.evaluation.selection import ALL, kinds_to_show, levels_to_show
 from legged_gym_ext.evaluation.summary import Cell
 from legged_gym_ext.evaluation.wording import percent
 
@@ -46,23 +47,23 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
         cells: Of one policy under one setting.
         title: Of the figure.
     """
-    kinds = list(dict.fromkeys(cell.kind for cell in cells if cell.kind != ALL)) + [ALL]
-    levels = sorted({cell.level for cell in cells if cell.level is not None})
-    columns: list[int | None] = [*levels, None]
-    success = np.full((len(kinds), len(columns)), np.nan)
-    for cell in cells:
-        success[kinds.index(cell.kind), columns.index(cell.level)] = cell.success
+    kinds = kinds_to_show(cell.kind for cell in cells)
+    columns = levels_to_show(cell.level for cell in cells)
+    by_place = {(cell.kind, cell.level): cell.success for cell in cells}
+    success = np.array([[by_place.get((kind, level), np.nan) for level in columns] for kind in kinds])
 
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
         image = axis.imshow(success, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for (row, column), value in np.ndenumerate(success):
             if np.isfinite(value):
-                color = "black" if value > 0.55 else "white"
+                color = "black" if value > 0.5 else "white"
                 axis.text(float(column), float(row), percent(value), ha="center", va="center", color=color, fontsize=8)
-        axis.axhline(len(kinds) - 1.5, color="white", linewidth=3)
-        axis.axvline(len(levels) - 0.5, color="white", linewidth=3)
-        axis.set_xticks(range(len(columns)), [*map(str, levels), ALL])
+        if ALL in kinds:
+            axis.axhline(len(kinds) - 1.5, color="white", linewidth=3)
+        if None in columns:
+            axis.axvline(len(columns) - 1.5, color="white", linewidth=3)
+        axis.set_xticks(range(len(columns)), [ALL if level is None else str(level) for level in columns])
         axis.set_yticks(range(len(kinds)), kinds)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
@@ -81,17 +82,14 @@ def curves(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
         series: Cells of each policy or run, by its name.
         title: Of the figure.
     """
-    kinds = list(dict.fromkeys(cell.kind for cells in series.values() for cell in cells))
-    kinds.sort(key=lambda kind: kind == ALL)
-    if len(kinds) == 2:  # one kind: all kinds are the same again
-        kinds = kinds[:1]
+    kinds = kinds_to_show(cell.kind for cells in series.values() for cell in cells)
 
     def draw(figure: Figure) -> None:
         panels = _grid(figure, len(kinds), columns=3)
         for axis, kind in zip(panels, kinds, strict=True):
-            for (name, cells), color, marker in zip(series.items(), cycle(COLORS), cycle(MARKERS)):
+            for index, (name, cells) in enumerate(series.items()):
                 points = [cell for cell in cells if cell.kind == kind and cell.level is not None]
-                _curve(axis, points, name, color, marker)
+                _curve(axis, points, name, index, shift=0.1 * (index - (len(series) - 1) / 2))
             axis.set_title("all kinds" if kind == ALL else kind)
             axis.set_ylim(-4, 104)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -127,7 +125,8 @@ def outcomes(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
                 bottom += share
             axis.set_title(name)
             axis.set_ylim(0, 100)
-            axis.set_xlim(-0.6, max(len(cells), 4) - 0.4)
+            middle, half_width = (len(cells) - 1) / 2, max(len(cells), 4) / 2 + 0.1
+            axis.set_xlim(middle - half_width, middle + half_width)
             axis.set_xlabel("level")
         _label_left(panels, "episodes, %")
         figure.suptitle(title)
@@ -148,7 +147,8 @@ def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
     def draw(figure: Figure) -> None:
         panels = _grid(figure, len(pairs), columns=1)
         for axis, (name, found) in zip(panels, pairs.items(), strict=True):
-            kinds = list(dict.fromkeys(pair.kind for pair in found))
+            kinds = kinds_to_show(pair.kind for pair in found)
+            found = [pair for pair in found if pair.kind in kinds]
             sights = list(dict.fromkeys(pair.second for pair in found))
             true = {pair.kind: (pair.success_first, *pair.interval_first) for pair in found}
             groups = {found[0].first: true} | {
@@ -172,16 +172,17 @@ def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
         figure.suptitle(title)
         _legend(figure, panels)
 
-    kinds = max(len({pair.kind for pair in found}) for found in pairs.values())
-    return _png(draw, (max(2 + 0.95 * kinds, 5.0), 1 + 2.4 * len(pairs)))
+    widest = max(len(kinds_to_show(pair.kind for pair in found)) for found in pairs.values())
+    return _png(draw, (max(2 + 0.95 * widest, 5.0), 1 + 2.4 * len(pairs)))
 
 
-def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], title: str) -> bytes:
+def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mapping[str, str], title: str) -> bytes:
     """Draw success against the strength of each disturbance, all kinds together.
 
     Args:
         points: Of all sweeps.
         nominal: Cells of all kinds at single levels without the disturbances.
+        labels: What the values of each sweep are.
         title: Of the figure.
     """
     names = list(dict.fromkeys(point.sweep for point in points))
@@ -214,6 +215,7 @@ def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], title: str) ->
             axis.set_ylim(-4, 104)
             axis.grid(axis="y", alpha=0.3)
             axis.set_title(name)
+            axis.set_xlabel(textwrap.fill(labels.get(name, ""), 40))
         _label_left(panels, "success, %")
         figure.suptitle(title)
         _legend(figure, panels)
@@ -230,7 +232,8 @@ def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) ->
         title: Of the figure.
         label: Of the horizontal axis.
     """
-    kinds = list(dict.fromkeys(pair.kind for found in pairs.values() for pair in found))
+    kinds = kinds_to_show(pair.kind for found in pairs.values() for pair in found)
+    pairs = {name: [pair for pair in found if pair.kind in kinds] for name, found in pairs.items()}
 
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
@@ -256,12 +259,14 @@ def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) ->
     return _png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
 
 
-def _curve(axis: Axes, points: Sequence[Cell], name: str, color: str, marker: str) -> None:
+def _curve(axis: Axes, points: Sequence[Cell], name: str, index: int, shift: float) -> None:
+    """Draw one curve; where it is a single point, move it aside by ``shift``."""
     levels = np.array([cell.level for cell in points])
     rates, errors = _with_errors((cell.success, cell.success_low, cell.success_high) for cell in points)
-    look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "label": name}
+    color = COLORS[index % len(COLORS)]
+    look: dict[str, Any] = {"color": color, "marker": MARKERS[index % len(MARKERS)], "markersize": 4, "label": name}
     if len(levels) == 1:
-        axis.errorbar(levels, rates, errors, ls="none", capsize=3, **look)
+        axis.errorbar(levels + shift, rates, errors, ls="none", capsize=3, **look)
         axis.set_xlim(levels[0] - 0.5, levels[0] + 0.5)
     else:
         axis.plot(levels, rates, **look)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -37,3 +37,5 @@ class Heading:
     """Steps of environments that the policies learned from; None = not known."""
     versions: Mapping[str, str]
     """Of packages."""
+    sweeps: Mapping[str, str] = field(default_factory=dict)
+    """What the values of each robustness sweep are, with their unit; a sweep that is missing is called by its name."""

@@ -17,7 +17,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of episodes on the same tile from the same start, by which of the two succeeds."""
+    """Pairs of episodes on the same tiles, by which of the two succeeds."""
 
     setting: str
     policy: str | None
@@ -98,7 +98,8 @@ def match(
 ) -> list[Pairs]:
     """Return the pairs of each kind and level, of all kinds, of all levels, and of both, in this order.
 
-    Only kinds and levels that both have, with the same tiles row for row, are compared.
+    Only kinds and levels that both have, with the same tiles row for row, are compared. Where one has more episodes on
+    a kind than the other, its first ones are: more tiles leave the first ones as they are.
 
     Args:
         first: Episodes by level.
@@ -110,8 +111,9 @@ def match(
     for level in sorted(first.keys() & second.keys()):
         for kind in kinds:
             one, other = first[level].of_kind(kind), second[level].of_kind(kind)
-            if len(one) and np.array_equal(one.tile, other.tile):
-                counts[kind, level] = _count(one.success, other.success)
+            rows = min(len(one), len(other))
+            if rows and np.array_equal(one.tile[:rows], other.tile[:rows]):
+                counts[kind, level] = _count(one.success[:rows], other.success[:rows])
     found_kinds = [kind for kind in kinds if any(kind == key[0] for key in counts)]
     found_levels = sorted({level for _, level in counts if level is not None})
     single = dict(counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,12 @@ def write_report(folder: Path, heading: Heading, results: Results) -> None:
             sections.failures_section(cells),
             sections.pairs_section(pairs, "Student against teacher"),
             sections.depth_section(depth),
-            sections.robustness_section(points, cells),
+            sections.robustness_section(heading, points, cells),
             sections.method_section(heading, cells, bool(pairs or depth or points), bool(depth)),
         ],
     )
     content = {
-        "heading": asdict(heading),
+        "heading": vars(heading),
         "summary": sentences,
         "cells": [asdict(cell) for cell in cells],
         "student_minus_teacher": [pair_as_data(pair) for pair in pairs],
@@ -72,7 +72,7 @@ def facts(heading: Heading) -> list[tuple[str, str]]:
         ("policies", listing(list(heading.policies))),
         ("engine", heading.engine),
         ("terrain", f"{listing(list(heading.kinds))}; {levels(list(heading.levels))}"),
-        ("episodes", f"{heading.episodes} of each kind, level, policy and setting; seed {heading.seed}"),
+        ("episodes", f"{heading.episodes} for each kind, level, policy and setting; seed {heading.seed}"),
         ("course", f"{heading.course_length:g} m in at most {heading.time_limit:g} s"),
         ("commanded speed", f"{heading.commanded_speed:g} m/s"),
     ]
@@ -131,8 +131,8 @@ def _rounded(value: Any) -> Any:
     """Return nested data with its floats rounded to :data:`DIGITS` significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [_rounded(item) for item in value]
     return value

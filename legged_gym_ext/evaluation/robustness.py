@@ -25,7 +25,7 @@ class SweepPoint:
     success_high: float
     """Upper end of its 95 % Wilson interval."""
     change: Pairs | None
-    """The sweep's value first, nominal second, on the same tiles; None where nominal has not the same tiles."""
+    """The sweep's value first, nominal second, on the same tiles; None where nominal has not these tiles."""
 
 
 def robustness(results: Results, kinds: Sequence[str] = ()) -> list[SweepPoint]:

@@ -10,7 +10,7 @@ from legged_gym_ext.evaluation.document import Entry, Picture, Section, Table
 from legged_gym_ext.evaluation.heading import Heading
 from legged_gym_ext.evaluation.pairs import Pairs
 from legged_gym_ext.evaluation.robustness import SweepPoint
-from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, kinds_to_show, levels_to_show, sweep_of
 from legged_gym_ext.evaluation.sentences import chance
 from legged_gym_ext.evaluation.summary import Cell
 from legged_gym_ext.evaluation.wording import count, decimal, interval, levels, listing, p_value, percent, signed
@@ -88,11 +88,12 @@ MEASURES: tuple[tuple[str, str, Callable[[Cell], float | None], int, str], ...] 
 ENDINGS = {
     Outcome.FINISHED: "the last waypoint was reached: success",
     Outcome.DIVERGED: "the simulation gave values that are no numbers or far out of range; counts as a fall",
-    Outcome.FELL_IN: "a foot or the base was below the ground of a gap; counts as a fall",
-    Outcome.TIPPED: "the base tilted too far; counts as a fall",
-    Outcome.SANK: "the base came too close to the ground below it; counts as a fall",
-    Outcome.LEFT: "the robot was beside its tile",
-    Outcome.STUCK: "the robot made no headway for a while",
+    Outcome.FELL_IN: "the base sank or tipped over while a foot was below all of the course, in a gap or beside the "
+    "path; counts as a fall",
+    Outcome.TIPPED: "the base tilted too far on the course; counts as a fall",
+    Outcome.SANK: "the base came too low over the course; counts as a fall",
+    Outcome.LEFT: "the base left the tile to the side or to the back",
+    Outcome.STUCK: "the robot came no further for too long",
     Outcome.TIMED_OUT: "the time limit passed",
 }
 """What the words for an episode's end mean."""
@@ -121,15 +122,16 @@ def success_table(cells: Sequence[Cell], caption: str) -> Table:
         cells: Of one policy under one setting.
         caption: Of the table.
     """
-    found = sorted({cell.level for cell in cells if cell.level is not None})
+    found = levels_to_show(cell.level for cell in cells)
     by_place = {(cell.kind, cell.level): cell for cell in cells}
 
     def entry(kind: str, level: int | None) -> Entry:
         cell = by_place.get((kind, level))
         return success_entry(cell) if cell else Entry("")
 
-    columns = ["kind", *(str(level) for level in found), "all levels"]
-    rows = [[Entry(_kind(kind)), *(entry(kind, level) for level in [*found, None])] for kind in _kinds(cells)]
+    columns = ["kind", *("all levels" if level is None else str(level) for level in found)]
+    kinds = kinds_to_show(cell.kind for cell in cells)
+    rows = [[Entry(_kind(kind)), *(entry(kind, level) for level in found)] for kind in kinds]
     return Table(f"{caption}: success in % by level", columns, rows)
 
 
@@ -161,8 +163,7 @@ def measures_section(cells: Sequence[Cell]) -> Section:
                 Entry(count(cell.episodes)),
                 *(Entry(decimal(value(cell), digits)) for _, _, value, digits, _ in MEASURES),
             ]
-            for cell in group
-            if cell.level is None
+            for cell in _of_all_levels(group)
         ]
         tables.append(Table(f"{_title(setting, policy)}: means over all levels", columns, rows))
     return Section("Measures", tables=tables)
@@ -175,7 +176,7 @@ def failures_section(cells: Sequence[Cell]) -> Section:
     tables, pictures = [], []
     for (setting, policy), group in groups.items():
         rows = []
-        for cell in (cell for cell in group if cell.level is None):
+        for cell in _of_all_levels(group):
             falls = sum(cell.outcomes[end.word] for end in FALLS)
             numbers = [cell.episodes, cell.failures, falls, *(cell.outcomes[end.word] for end in ends)]
             rows.append([Entry(_kind(cell.kind)), *(Entry(count(number)) for number in numbers)])
@@ -195,7 +196,8 @@ def pairs_section(pairs: Sequence[Pairs], title: str) -> Section:
     for setting, policy, first, second in dict.fromkeys((p.setting, p.policy, p.first, p.second) for p in pairs):
         found = [p for p in pairs if (p.setting, p.policy, p.first, p.second) == (setting, policy, first, second)]
         name = f"{_title(setting, policy) if policy else setting}: {first} - {second}"
-        by_kind = [pair for pair in found if pair.level is None]
+        kinds = kinds_to_show(pair.kind for pair in found)
+        by_kind = [pair for pair in found if pair.level is None and pair.kind in kinds]
         tables.append(_pairs_table(by_kind, f"{name}, all levels", "kind", lambda pair: _kind(pair.kind)))
         by_level = [pair for pair in found if pair.kind == ALL and pair.level is not None]
         if len(by_level) > 1:
@@ -210,7 +212,7 @@ def pairs_section(pairs: Sequence[Pairs], title: str) -> Section:
 
 
 def depth_section(pairs: Sequence[Pairs]) -> Section:
-    """Return success with the true image and without."""
+    """Return success with the true view of the terrain and with others."""
     tables, pictures = [], []
     overall = [pair for pair in pairs if pair.level is None]
     settings = list(dict.fromkeys(pair.setting for pair in overall))
@@ -224,22 +226,20 @@ def depth_section(pairs: Sequence[Pairs]) -> Section:
             caption = f"{_title(setting, policy)}: success in %, and the drop in points (95 % interval), {at}"
             tables.append(_depth_table(own, caption))
         stem = "depth_use" if len(settings) == 1 else f"depth_use_{setting}"
-        caption = f"Success with the true image and with others, {setting}, {at}; the lines are 95 % intervals."
+        caption = f"Success with the true view and with others, {setting}, {at}; the lines are 95 % intervals."
         pictures.append(Picture(f"{stem}.png", caption, figures.depth_bars(found, f"depth use, {setting}, {at}")))
-    note = "What the policy loses when its image is replaced is what it owes to seeing. A drop with * is beyond chance."
+    note = "What a policy loses when what it sees of the terrain is replaced is what it owes to seeing. A drop with * is beyond chance."
     return Section("Depth use", [note] if tables else [], tables, pictures)
 
 
-def robustness_section(points: Sequence[SweepPoint], cells: Sequence[Cell]) -> Section:
+def robustness_section(heading: Heading, points: Sequence[SweepPoint], cells: Sequence[Cell]) -> Section:
     """Return success under one disturbance at a time."""
     if not points:
         return Section("Robustness")
     nominal = [cell for cell in cells if (cell.setting, cell.sight) == (NOMINAL, TRUE) and cell.level is not None]
     rows = []
     for point in points:
-        rate = Entry(
-            percent(point.success), interval(point.success_low, point.success_high, 1), point.success
-        )  # as in the table of success
+        rate = Entry(percent(point.success), share=point.success)
         change = (
             [Entry(signed(point.change.difference)), Entry(chance(point.change))] if point.change else [Entry("")] * 2
         )
@@ -249,11 +249,9 @@ def robustness_section(points: Sequence[SweepPoint], cells: Sequence[Cell]) -> S
             [name, Entry(point.policy), Entry(str(point.level)), Entry(count(point.episodes)), rate, bounds, *change]
         )
     columns = ["disturbance", "policy", "level", "episodes", "success, %", "95 % interval", "change, points", "verdict"]
-    table = Table(
-        "Success, all kinds together, and its change from nominal on the same tiles and starts", columns, rows
-    )
+    table = Table("Success, all kinds together, and its change from nominal on the same tiles", columns, rows)
     caption = "Success against the strength of each disturbance, all kinds together; the lines are 95 % intervals."
-    picture = Picture("robustness.png", caption, figures.sweeps(points, nominal, "robustness"))
+    picture = Picture("robustness.png", caption, figures.sweeps(points, nominal, heading.sweeps, "robustness"))
     return Section("Robustness", tables=[table], pictures=[picture])
 
 
@@ -269,18 +267,18 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
     ends = {end: meaning for end, meaning in ENDINGS.items() if any(cell.outcomes[end.word] for cell in cells)}
     seed = f"drawn from seed {heading.seed}, which training does not use"
     text = (
-        f"{heading.benchmark}: {len(heading.kinds)} kinds of terrain x {len(heading.levels)} levels, "
-        f"{heading.episodes} episodes of each, on tiles {seed}. Every episode has the same time limit, "
+        f"{heading.benchmark}: {count(len(heading.kinds), 'kind')} of terrain x {count(len(heading.levels), 'level')}, "
+        f"{count(heading.episodes, 'episode')} of each, on tiles {seed}. Every episode has the same time limit, "
         f"{heading.time_limit:g} s for {heading.course_length:g} m, and the same commanded speed, "
         f"{heading.commanded_speed:g} m/s. Policies and settings are evaluated on the same tiles and starts."
     )
-    terms = [(setting, line) for setting, line in heading.settings.items()]
+    terms = [*heading.settings.items(), *heading.sweeps.items()]
     terms += [
         (
             "success",
             "Share of the episodes that reach the last waypoint. Its 95 % interval is the score interval of Wilson "
             "(1927). 'All' kinds or levels are the sum of the cells, which have the same number of episodes each. The "
-            "intervals take episodes as independent, also those on the same tile.",
+            "interval takes the episodes as independent.",
         )
     ]
     terms += [
@@ -307,8 +305,8 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
         terms.append(
             (
                 "true, blank, frozen, other",
-                "What the policy is shown: its image; one without content; the one at the start of the episode, all "
-                "the time; that of another environment at the same moment.",
+                "What the policy is shown of the terrain, its depth image or height scan: its own; a blank one, with "
+                "nothing in sight; all the time the one at the start of the episode; that of a robot on another tile.",
             )
         )
     return Section("How it was measured", [text], terms=terms)
@@ -336,7 +334,7 @@ def _depth_table(pairs: Sequence[Pairs], caption: str) -> Table:
     by_place = {(pair.kind, pair.second): pair for pair in pairs}
     columns = ["kind", "episodes", "true", *(column for sight in sights for column in (sight, f"drop, {sight}"))]
     rows = []
-    for kind in dict.fromkeys(pair.kind for pair in pairs):
+    for kind in kinds_to_show(pair.kind for pair in pairs):
         own = [pair for sight in sights if (pair := by_place.get((kind, sight)))]
         one = own[0]
         row = [Entry(_kind(kind)), Entry(count(one.episodes))]
@@ -362,9 +360,9 @@ def _groups(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return groups
 
 
-def _kinds(cells: Sequence[Cell]) -> list[str]:
-    """Return the kinds of the cells, all together last."""
-    return sorted(dict.fromkeys(cell.kind for cell in cells), key=lambda kind: kind == ALL)
+def _of_all_levels(cells: Sequence[Cell]) -> list[Cell]:
+    kinds = kinds_to_show(cell.kind for cell in cells)
+    return [cell for cell in cells if cell.level is None and cell.kind in kinds]
 
 
 def _kind(kind: str) -> str:

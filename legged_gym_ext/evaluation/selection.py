@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from legged_gym_ext.evaluation.episodes import Episodes, Unit
 
@@ -52,6 +52,18 @@ def levels_of(results: Results, setting: str, policy: str, sight: str = TRUE) ->
         for unit, episodes in in_order(results).items()
         if (unit.setting, unit.policy, unit.sight) == (setting, policy, sight)
     }
+
+
+def kinds_to_show(kinds: Iterable[str]) -> list[str]:
+    """Return each kind once; all kinds together come last, and only where there are several."""
+    single = [kind for kind in dict.fromkeys(kinds) if kind != ALL]
+    return [*single, ALL] if len(single) > 1 else single
+
+
+def levels_to_show(levels: Iterable[int | None]) -> list[int | None]:
+    """Return each level once, by size; all levels together come last, and only where there are several."""
+    single = sorted({level for level in levels if level is not None})
+    return [*single, None] if len(single) > 1 else [*single]
 
 
 def _place(unit: Unit) -> tuple[bool, bool, str, float, str, str, bool, str, int]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.evaluation.pairs import Pairs
-from legged_gym_ext.evaluation.selection import ALL, NOMINAL
+from legged_gym_ext.evaluation.selection import ALL
 from legged_gym_ext.evaluation.summary import Cell
 from legged_gym_ext.evaluation.wording import count, interval, levels, listing, percent
 
 WEAK = 0.8
 """Success under which a level counts as lost."""
 SIGHTS = {
-    "true": "its true image",
     "blank": "a blank one",
-    "frozen": "the one frozen at the start of the episode",
-    "other": "another environment's image",
+    "frozen": "the one at the start of the episode",
+    "other": "that of a robot on another tile",
 }
 """How the sights are called in sentences."""
 
@@ -40,7 +40,7 @@ def summary(cells: Sequence[Cell], student_minus_teacher: Sequence[Pairs], depth
 
 def conditions(setting: str) -> str:
     """Return a setting as part of a sentence."""
-    return "under nominal conditions" if setting == NOMINAL else f"with the setting '{setting}'"
+    return f"under {setting} conditions"
 
 
 def chance(pair: Pairs) -> str:
@@ -67,7 +67,7 @@ def lost_level(cells: Sequence[Cell], kind: str) -> int | None:
 def _overall(totals: Sequence[Cell], policy: str) -> str:
     own = [cell for cell in totals if cell.policy == policy]
     parts = [
-        f"in {percent(cell.success, 1)} % of {count(cell.episodes)} episodes {conditions(cell.setting)} "
+        f"in {percent(cell.success, 1)} % of {count(cell.episodes, 'episode')} {conditions(cell.setting)} "
         f"(95 % interval {interval(cell.success_low, cell.success_high, 1)})"
         for cell in own
     ]
@@ -116,13 +116,13 @@ def _failures(cells: Sequence[Cell], policy: str, setting: str) -> str:
     total = next((cell for cell in cells if cell.kind == ALL and cell.level is None), None)
     if total is None or not total.failures:
         return f"No episode of the {policy} {conditions(setting)} failed." if total else ""
-    failures = {word: number for word, number in total.outcomes.items() if number and word != "finished"}
+    failures = {word: number for word, number in total.outcomes.items() if number and word != Outcome.FINISHED.word}
     ranked = sorted(failures, key=lambda word: -failures[word])
     parts = [f"{word} {percent(failures[word] / total.failures)} %" for word in ranked[:3]]
     rest = sum(failures[word] for word in ranked[3:])
     if rest:
         parts.append(f"other ends {percent(rest / total.failures)} %")
-    start = f"What ends the {count(total.failures)} failed episodes of the {policy} {conditions(setting)}"
+    start = f"What ends the {count(total.failures, 'failed episode')} of the {policy} {conditions(setting)}"
     return f"{start}: {listing(parts)}."
 
 
@@ -136,11 +136,11 @@ def _seeing(pairs: Sequence[Pairs]) -> str:
     parts = []
     for pair in same:
         change = pair.difference
-        low, high = sorted((change.low, change.high))
-        drop = f"{change.points:.1f} points lost, 95 % interval {low:.1f} to {high:.1f}, {chance(pair)}"
+        low, high = -change.high, -change.low
+        drop = f"{-change.points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}, {chance(pair)}"
         sight = SIGHTS.get(pair.second, f"'{pair.second}'")
         parts.append(f"in {percent(pair.success_second, 1)} % with {sight} ({drop})")
     return (
         f"At {levels(at)} {conditions(first.setting)} the {first.policy} succeeds in "
-        f"{percent(first.success_first, 1)} % with its true image, {listing(parts)}."
+        f"{percent(first.success_first, 1)} % with its true view of the terrain, {listing(parts)}."
     )

@@ -30,9 +30,9 @@ def decimal(value: float | None, digits: int = 2) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
 
-def count(value: int) -> str:
-    """Return 12345 as ``12,345``."""
-    return f"{value:,}"
+def count(value: int, what: str = "") -> str:
+    """Return 12345 as ``12,345``, and with ``what`` it counts as ``12,345 episodes``."""
+    return f"{value:,} {what}{'' if value == 1 else 's'}" if what else f"{value:,}"
 
 
 def signed(difference: Difference) -> str:

@@ -138,6 +138,15 @@ def test_episodes_on_other_tiles_are_not_paired() -> None:
     assert {pair.episodes for pair in remaining} == {4}
 
 
+def test_of_a_unit_with_more_episodes_the_first_are_paired() -> None:
+    many, few = (episodes(0, ("flat", "gaps"), per_kind=number) for number in (6, 4))
+    empty = student_minus_teacher(results(levels=(0,), per_kind=1))[0]
+    pairs = match({0: many}, {0: few}, ("flat", "gaps"), empty)
+    gaps = next(pair for pair in pairs if pair.kind == "gaps")
+    assert gaps.episodes == 4
+    assert gaps.both + gaps.only_first == many.of_kind("gaps").success[:4].sum()
+
+
 def test_depth_use_is_the_true_image_against_every_other() -> None:
     found = results(levels=(0, 4, 8), per_kind=50)
     pairs = depth_use(found, KINDS)
