@@ -27,6 +27,7 @@ setup(
         "console_scripts": [
             "legged-gym-train=legged_gym_ext.commands.train:command",
             "legged-gym-play=legged_gym_ext.commands.play:command",
+            "legged-gym-evaluate=legged_gym_ext.commands.evaluate:command",
         ]
     },
     install_requires=[

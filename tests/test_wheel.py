@@ -17,7 +17,7 @@ from legged_gym_ext.paths import CONFIGS, ROOT, resolve
 pytestmark = pytest.mark.slow
 
 SOURCES = ("legged_gym_ext", "configs", "resources", "setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in")
-SOURCES += ("README.md", "CHANGELOG.md", "LICENSE", "train.py", "play.py")
+SOURCES += ("README.md", "CHANGELOG.md", "LICENSE", "train.py", "play.py", "evaluate.py")
 TINY = ("--num_envs=2", "--headless", "env.episode_length_s=0.2", "terrain.levels=2", "terrain.variants=1")
 
 

@@ -1,1 +1,1 @@
-"""The commands: what `train.py` and `play.py` run, and `legged-gym-train` and `legged-gym-play` where installed."""
+"""The commands: what `train.py`, `play.py` and `evaluate.py` run, and `legged-gym-<name>` where installed."""

@@ -16,7 +16,7 @@ from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_name, prune_checkpoints
-from legged_gym_ext.runs.resume import keys_that_forbid_it
+from legged_gym_ext.runs.resume import keys_that_forbid_it, other_networks
 
 if TYPE_CHECKING:
     from legged_gym_ext.learning.runner import ParkourRunner
@@ -93,7 +93,7 @@ class Saving:
                 same_seed = content["config"]["seed"] == runner.config.seed
                 self._load_own_state(own if same_seed else self._with_new_generators(own))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-            reason = " ".join(str(error).split())
+            reason = other_networks(content["config"], runner.config) or " ".join(str(error).split())
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
         if resume and here().rank == 0:
             if ranks != here().size:

@@ -1,4 +1,4 @@
-"""Whether environments can go on from where a checkpoint left them, or the configuration has changed too much."""
+"""What of a checkpoint can go on under another configuration: environments, networks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,22 @@ _NEVERTHELESS = ".threads"
 """End of a key among those that changes nothing but the speed."""
 
 
+_SHAPE_NETWORKS = (
+    "teacher.kind",
+    "teacher.hidden_dims",
+    "teacher.critic_hidden_dims",
+    "teacher.normalize_observations",
+    "teacher.scan_encoder_dims",
+    "student.latent_dim",
+    "student.encoder.",
+    "camera.enabled",
+    "camera.resolution",
+    "height_scan.",
+    "observations.others",
+)
+"""Beginnings of the keys that say which networks there are, and how large they are."""
+
+
 def keys_that_forbid_it(saved: Mapping[str, Any], now: Config) -> list[str]:
     """Return the keys in which the configurations differ so that environments cannot go on from their saved states.
 
@@ -27,6 +43,13 @@ def keys_that_forbid_it(saved: Mapping[str, Any], now: Config) -> list[str]:
     both = {saved["sim"]["engine"]} & {now.sim.engine}  # whose options count
     before, after = _deciding(saved, both), _deciding(asdict(now), both)
     return [key for key in {**after, **before} if before.get(key) != after.get(key)]
+
+
+def other_networks(saved: Mapping[str, Any], now: Config) -> str:
+    """Return in which keys the configurations ask for different networks, with both values; empty if in none."""
+    before, after = dict(_values(saved)), dict(_values(asdict(now)))
+    keys = [key for key in {**after, **before} if key.startswith(_SHAPE_NETWORKS) and before.get(key) != after.get(key)]
+    return ", ".join(f"{key}={before.get(key)} there and {after.get(key)} here" for key in keys)
 
 
 def _deciding(config: Mapping[str, Any], engines: Collection[str]) -> dict[str, Any]:

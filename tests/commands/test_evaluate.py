@@ -151,8 +151,9 @@ def test_output_says_where(run: Path, tmp_path: Path) -> None:
         ("--speed=-1", "--speed -1.0; allowed: more than 0"),
         ("--checkpoint=2", "no checkpoint 2"),
         ("--quik", "unknown flag '--quik' (did you mean '--quick'?)"),
-        ("camera.resolution=[32,32]", "does not fit this configuration"),
-        ("observations.others=[]", "does not fit this configuration"),
+        ("camera.resolution=[32,32]", "configuration: camera.resolution=[64, 64] there and [32, 32] here"),
+        ("observations.others=[]", "configuration: observations.others=['gait_phase'] there and [] here"),
+        ("teacher.hidden_dims=[8]", "configuration: teacher.hidden_dims=[16] there and [8] here"),
         ("robot.urdf=no.urdf", "robot.urdf: no such file"),
     ],
 )
