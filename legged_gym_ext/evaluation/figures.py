@@ -123,7 +123,7 @@ def outcomes(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
                     labels, share, 0.8, bottom=bottom, label=end.word, color=color, edgecolor="white", linewidth=0.5
                 )
                 bottom += share
-            axis.set_title(name)
+            axis.set_title(textwrap.fill(name, 42))
             axis.set_ylim(0, 100)
             middle, half_width = (len(cells) - 1) / 2, max(len(cells), 4) / 2 + 0.1
             axis.set_xlim(middle - half_width, middle + half_width)

@@ -2,89 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from legged_gym_ext.envs.outcome import ENDS, FALLS, Outcome
+from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.evaluation import figures
 from legged_gym_ext.evaluation.document import Entry, Picture, Section, Table
 from legged_gym_ext.evaluation.heading import Heading
 from legged_gym_ext.evaluation.pairs import Pairs
 from legged_gym_ext.evaluation.robustness import SweepPoint
-from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, kinds_to_show, levels_to_show, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, kinds_to_show, sweep_of
 from legged_gym_ext.evaluation.sentences import chance
 from legged_gym_ext.evaluation.summary import Cell
-from legged_gym_ext.evaluation.wording import count, decimal, interval, levels, listing, p_value, percent, signed
-
-MEASURES: tuple[tuple[str, str, Callable[[Cell], float | None], int, str], ...] = (
-    (
-        "distance (MXD)",
-        "share of the course",
-        lambda cell: cell.distance,
-        3,
-        "Mean over episodes of the furthest distance along the course / length of the course: the mean normalized "
-        "x displacement of extreme-parkour. 1 = all reach the end.",
-    ),
-    (
-        "waypoints",
-        "share",
-        lambda cell: cell.waypoints,
-        3,
-        "Mean over episodes of the share of the course's waypoints that were reached.",
-    ),
-    (
-        "edge violations (MEV)",
-        "feet",
-        lambda cell: cell.edge_violations,
-        3,
-        "Mean number of feet that stand near an edge of a box, over the control steps of an episode, then over "
-        "episodes: the mean edge violation of extreme-parkour.",
-    ),
-    (
-        "speed",
-        "m/s",
-        lambda cell: cell.speed,
-        2,
-        "Mean speed toward the next waypoint over an episode, then over episodes.",
-    ),
-    (
-        "speed error",
-        "m/s",
-        lambda cell: cell.speed_error,
-        2,
-        "Mean absolute difference between that speed and the commanded one, over control steps, then over episodes.",
-    ),
-    (
-        "cost of transport",
-        "1",
-        lambda cell: cell.cost_of_transport,
-        2,
-        "Sum over episodes of the work of all joints (|torque x velocity| over time, so braking costs as much as "
-        "driving), in J / sum over episodes of weight, in N, x distance, in m. No unit; less is better.",
-    ),
-    (
-        "foot slip",
-        "m/s",
-        lambda cell: cell.foot_slip,
-        3,
-        "Mean horizontal speed of the feet that touch the ground, then over episodes.",
-    ),
-    (
-        "torque peak, mean",
-        "% of limit",
-        lambda cell: None if cell.torque_peak is None else 100 * cell.torque_peak,
-        0,
-        "Largest torque of any joint in an episode as a share of that joint's limit, mean over episodes.",
-    ),
-    (
-        "torque peak, largest",
-        "% of limit",
-        lambda cell: None if cell.torque_peak_max is None else 100 * cell.torque_peak_max,
-        0,
-        "The same, of the episode where it was largest.",
-    ),
-    ("time", "s", lambda cell: cell.time, 1, "Mean length of an episode, whatever ended it."),
+from legged_gym_ext.evaluation.tables import (
+    MEASURES,
+    column,
+    depth_table,
+    endings_table,
+    kind_name,
+    measures_table,
+    pairs_table,
+    success_table,
 )
-"""Name, unit, value, digits and meaning of each column of the table of measures."""
+from legged_gym_ext.evaluation.wording import count, interval, levels, listing, percent, signed
+
 ENDINGS = {
     Outcome.FINISHED: "the last waypoint was reached: success",
     Outcome.DIVERGED: "the simulation gave values that are no numbers or far out of range; counts as a fall",
@@ -97,118 +37,83 @@ ENDINGS = {
     Outcome.TIMED_OUT: "the time limit passed",
 }
 """What the words for an episode's end mean."""
+DEPTH_NOTE = (
+    "What a policy loses when what it sees of the terrain is replaced is what it owes to seeing. A drop with * is "
+    "beyond chance."
+)
+"""How to read the tables of depth use."""
 
 
 def success_section(cells: Sequence[Cell]) -> Section:
     """Return success by kind and level."""
-    groups = _groups(cells)
-    tables = [success_table(group, _title(setting, policy)) for (setting, policy), group in groups.items()]
+    grouped = groups(cells)
+    tables = [success_table(group, title(setting, policy)) for (setting, policy), group in grouped.items()]
     pictures = [
         Picture(
             f"success_{setting}_{policy}.png",
             f"Success of the {policy}, {setting}, in percent, by kind of terrain and level.",
             figures.heat_map(group, f"{policy}, {setting}"),
         )
-        for (setting, policy), group in groups.items()
+        for (setting, policy), group in grouped.items()
     ]
     note = "Percent of episodes that reach the last waypoint. The counts and 95 % intervals are in report.csv"
     return Section("Success", [f"{note}, and in the web page where the pointer rests on a number."], tables, pictures)
 
 
-def success_table(cells: Sequence[Cell], caption: str) -> Table:
-    """Return the table of success, a row for each kind and a column for each level.
-
-    Args:
-        cells: Of one policy under one setting.
-        caption: Of the table.
-    """
-    found = levels_to_show(cell.level for cell in cells)
-    by_place = {(cell.kind, cell.level): cell for cell in cells}
-
-    def entry(kind: str, level: int | None) -> Entry:
-        cell = by_place.get((kind, level))
-        return success_entry(cell) if cell else Entry("")
-
-    columns = ["kind", *("all levels" if level is None else str(level) for level in found)]
-    kinds = kinds_to_show(cell.kind for cell in cells)
-    rows = [[Entry(_kind(kind)), *(entry(kind, level) for level in found)] for kind in kinds]
-    return Table(f"{caption}: success in % by level", columns, rows)
-
-
-def success_entry(cell: Cell) -> Entry:
-    """Return success in percent with its interval as the hint."""
-    successes = cell.episodes - cell.failures
-    hint = f"{successes} of {cell.episodes}; 95 % interval {interval(cell.success_low, cell.success_high, 1)}"
-    return Entry(percent(cell.success), hint, cell.success)
-
-
 def curves_section(cells: Sequence[Cell]) -> Section:
     """Return the curves of success against the level, policies together."""
     pictures = []
-    for setting in dict.fromkeys(setting for setting, _ in _groups(cells)):
-        series = {policy: group for (other, policy), group in _groups(cells).items() if other == setting}
+    for setting in dict.fromkeys(setting for setting, _ in groups(cells)):
+        series = {policy: group for (other, policy), group in groups(cells).items() if other == setting}
         caption = f"Success against level, {setting}; the bands are 95 % intervals."
         pictures.append(Picture(f"curves_{setting}.png", caption, figures.curves(series, f"success, {setting}")))
     return Section("Success against level", pictures=pictures)
 
 
 def measures_section(cells: Sequence[Cell]) -> Section:
-    """Return the table of measures, all levels together."""
-    columns = ["kind", "episodes", *(f"{name}, {unit}" if unit != "1" else name for name, unit, *_ in MEASURES)]
-    tables = []
-    for (setting, policy), group in _groups(cells).items():
-        rows = [
-            [
-                Entry(_kind(cell.kind)),
-                Entry(count(cell.episodes)),
-                *(Entry(decimal(value(cell), digits)) for _, _, value, digits, _ in MEASURES),
-            ]
-            for cell in _of_all_levels(group)
-        ]
-        tables.append(Table(f"{_title(setting, policy)}: means over all levels", columns, rows))
+    """Return the means of all measures, all levels together."""
+    tables = [
+        measures_table(of_all_levels(group), f"{title(setting, policy)}: means over all levels")
+        for (setting, policy), group in groups(cells).items()
+    ]
     return Section("Measures", tables=tables)
 
 
 def failures_section(cells: Sequence[Cell]) -> Section:
     """Return what ends the episodes."""
-    groups = _groups(cells)
-    ends = [end for end in ENDS if end is not Outcome.FINISHED]
-    tables, pictures = [], []
-    for (setting, policy), group in groups.items():
-        rows = []
-        for cell in _of_all_levels(group):
-            falls = sum(cell.outcomes[end.word] for end in FALLS)
-            numbers = [cell.episodes, cell.failures, falls, *(cell.outcomes[end.word] for end in ends)]
-            rows.append([Entry(_kind(cell.kind)), *(Entry(count(number)) for number in numbers)])
-        columns = ["kind", "episodes", "failures", "falls", *(end.word for end in ends)]
-        tables.append(Table(f"{_title(setting, policy)}: number of episodes by their end, all levels", columns, rows))
-    for setting in dict.fromkeys(setting for setting, _ in groups):
-        series = {policy: group for (other, policy), group in groups.items() if other == setting}
+    grouped = groups(cells)
+    tables = [
+        endings_table(of_all_levels(group), f"{title(setting, policy)}: number of episodes by their end, all levels")
+        for (setting, policy), group in grouped.items()
+    ]
+    pictures = []
+    for setting in dict.fromkeys(setting for setting, _ in grouped):
+        series = {policy: group for (other, policy), group in grouped.items() if other == setting}
         caption = f"How episodes end at each level, {setting}, all kinds together."
         picture = figures.outcomes(series, f"ends of episodes, {setting}")
         pictures.append(Picture(f"outcomes_{setting}.png", caption, picture))
     return Section("Causes of failure", tables=tables, pictures=pictures)
 
 
-def pairs_section(pairs: Sequence[Pairs], title: str) -> Section:
+def pairs_section(pairs: Sequence[Pairs], name_of_section: str) -> Section:
     """Return the differences between first and second of the pairs, by kind and by level."""
     tables, paragraphs = [], []
     for setting, policy, first, second in dict.fromkeys((p.setting, p.policy, p.first, p.second) for p in pairs):
         found = [p for p in pairs if (p.setting, p.policy, p.first, p.second) == (setting, policy, first, second)]
-        name = f"{_title(setting, policy) if policy else setting}: {first} - {second}"
+        name = f"{title(setting, policy) if policy else setting}: {first} - {second}"
         kinds = kinds_to_show(pair.kind for pair in found)
         by_kind = [pair for pair in found if pair.level is None and pair.kind in kinds]
-        tables.append(_pairs_table(by_kind, f"{name}, all levels", "kind", lambda pair: _kind(pair.kind)))
+        tables.append(pairs_table(by_kind, f"{name}, all levels", "kind", lambda pair: kind_name(pair.kind)))
         by_level = [pair for pair in found if pair.kind == ALL and pair.level is not None]
         if len(by_level) > 1:
-            tables.append(_pairs_table(by_level, f"{name}, all kinds", "level", lambda pair: str(pair.level)))
+            tables.append(pairs_table(by_level, f"{name}, all kinds", "level", lambda pair: str(pair.level)))
         cells = [pair for pair in found if pair.kind != ALL and pair.level is not None]
         beyond = [pair for pair in cells if pair.beyond_chance]
         if len(cells) > 1:
             names = [f"{pair.kind} level {pair.level} ({pair.difference.points:+.0f})" for pair in beyond]
             text = f": {listing(names)}" if names else ""
             paragraphs.append(f"{name}: beyond chance in {len(beyond)} of {len(cells)} single cells{text}.")
-    return Section(title, paragraphs, tables)
+    return Section(name_of_section, paragraphs, tables)
 
 
 def depth_section(pairs: Sequence[Pairs]) -> Section:
@@ -223,13 +128,14 @@ def depth_section(pairs: Sequence[Pairs]) -> Section:
         }
         at = levels(sorted({p.level for p in pairs if p.setting == setting and p.level is not None}))
         for policy, own in found.items():
-            caption = f"{_title(setting, policy)}: success in %, and the drop in points (95 % interval), {at}"
-            tables.append(_depth_table(own, caption))
+            caption = f"{title(setting, policy)}: success in %, and the drop in points (95 % interval), {at}"
+            kinds = kinds_to_show(pair.kind for pair in own)
+            rows = [(kind_name(kind), [pair for pair in own if pair.kind == kind]) for kind in kinds]
+            tables.append(depth_table(rows, caption))
         stem = "depth_use" if len(settings) == 1 else f"depth_use_{setting}"
         caption = f"Success with the true view and with others, {setting}, {at}; the lines are 95 % intervals."
         pictures.append(Picture(f"{stem}.png", caption, figures.depth_bars(found, f"depth use, {setting}, {at}")))
-    note = "What a policy loses when what it sees of the terrain is replaced is what it owes to seeing. A drop with * is beyond chance."
-    return Section("Depth use", [note] if tables else [], tables, pictures)
+    return Section("Depth use", [DEPTH_NOTE] if tables else [], tables, pictures)
 
 
 def robustness_section(heading: Heading, points: Sequence[SweepPoint], cells: Sequence[Cell]) -> Section:
@@ -284,7 +190,7 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
     terms += [
         (f"{end.word} (end of an episode)", f"{meaning[0].upper()}{meaning[1:]}.") for end, meaning in ends.items()
     ]
-    terms += [(f"{name}, {unit}" if unit != "1" else name, meaning) for name, unit, _, _, meaning in MEASURES]
+    terms += [(column(name, unit), meaning) for name, unit, _, _, meaning in MEASURES]
     if pairs:
         terms.append(
             (
@@ -312,46 +218,7 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
     return Section("How it was measured", [text], terms=terms)
 
 
-def _pairs_table(pairs: Sequence[Pairs], caption: str, row: str, name: Callable[[Pairs], str]) -> Table:
-    columns = [row, "pairs", f"{pairs[0].first}, %", f"{pairs[0].second}, %", "difference, points (95 % interval)"]
-    rows = [
-        [
-            Entry(name(pair)),
-            Entry(count(pair.episodes)),
-            Entry(percent(pair.success_first), interval(*pair.interval_first, 1), pair.success_first),
-            Entry(percent(pair.success_second), interval(*pair.interval_second, 1), pair.success_second),
-            Entry(signed(pair.difference)),
-            Entry(p_value(pair.p_adjusted), f"{p_value(pair.difference.p_value)} before the adjustment"),
-            Entry(chance(pair)),
-        ]
-        for pair in pairs
-    ]
-    return Table(caption, [*columns, "adjusted p", "verdict"], rows)
-
-
-def _depth_table(pairs: Sequence[Pairs], caption: str) -> Table:
-    sights = list(dict.fromkeys(pair.second for pair in pairs))
-    by_place = {(pair.kind, pair.second): pair for pair in pairs}
-    columns = ["kind", "episodes", "true", *(column for sight in sights for column in (sight, f"drop, {sight}"))]
-    rows = []
-    for kind in kinds_to_show(pair.kind for pair in pairs):
-        own = [pair for sight in sights if (pair := by_place.get((kind, sight)))]
-        one = own[0]
-        row = [Entry(_kind(kind)), Entry(count(one.episodes))]
-        row.append(Entry(percent(one.success_first), interval(*one.interval_first, 1), one.success_first))
-        for sight in sights:
-            pair = by_place.get((kind, sight))
-            if pair is None:
-                row += [Entry(""), Entry("")]
-                continue
-            row.append(Entry(percent(pair.success_second), interval(*pair.interval_second, 1), pair.success_second))
-            hint = f"adjusted p {p_value(pair.p_adjusted)}, {chance(pair)}"
-            row.append(Entry(signed(pair.difference) + ("*" if pair.beyond_chance else ""), hint))
-        rows.append(row)
-    return Table(caption, columns, rows)
-
-
-def _groups(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+def groups(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     """Return the cells with true sight by setting and policy, without sweeps."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -360,14 +227,12 @@ def _groups(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return groups
 
 
-def _of_all_levels(cells: Sequence[Cell]) -> list[Cell]:
+def of_all_levels(cells: Sequence[Cell]) -> list[tuple[str, Cell]]:
+    """Return the cells of all levels together, each with the name of its kind."""
     kinds = kinds_to_show(cell.kind for cell in cells)
-    return [cell for cell in cells if cell.level is None and cell.kind in kinds]
+    return [(kind_name(cell.kind), cell) for cell in cells if cell.level is None and cell.kind in kinds]
 
 
-def _kind(kind: str) -> str:
-    return "all kinds" if kind == ALL else kind
-
-
-def _title(setting: str, policy: str) -> str:
+def title(setting: str, policy: str) -> str:
+    """Return the start of a caption."""
     return f"{policy[:1].upper()}{policy[1:]}, {setting}"
