@@ -22,6 +22,7 @@ from legged_gym_ext.evaluation.report import write_report
 from legged_gym_ext.evaluation.session import evaluate
 from legged_gym_ext.evaluation.store import Store
 from legged_gym_ext.evaluation.summary import summarize
+from legged_gym_ext.evaluation.sweeps import SWEEPS
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.actor import ParkourActor
@@ -84,6 +85,7 @@ class Evaluation:
             levels=plan.levels,
             settings={name: SETTINGS[name] for name in settings if name in SETTINGS},
             training_steps=self.training_steps,
+            sweeps={name: SWEEPS[name].title for name in plan.sweeps},
             versions={package: version(package) for package in _PACKAGES},
         )
 

@@ -324,7 +324,7 @@ def test_another_architecture_is_told(tmp_path: Path) -> None:
     make(tmp_path).learn(1)
     config = small_config()
     config.teacher.hidden_dims = [24, 16]
-    with pytest.raises(UserError, match=r"configuration: teacher.hidden_dims=\[16, 16\] there and \[24, 16\] here") as error:
+    with pytest.raises(UserError, match=r"teacher.hidden_dims=\[32, 16\] there and \[24, 16\]") as error:
         make(None, config).load(str(tmp_path / "model_1.pt"))
     assert "\n" not in str(error.value)
 
