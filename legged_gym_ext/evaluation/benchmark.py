@@ -18,10 +18,10 @@ from legged_gym_ext.config.schema import (
     TerminationsConfig,
     TerrainConfig,
 )
-from legged_gym_ext.evaluation.sweeps import SWEEPS, Sweep, parse_setting
+from legged_gym_ext.evaluation.episodes import NOMINAL, RANDOMIZED
+from legged_gym_ext.evaluation.sweeps import SWEEPS, setting_parts
 from legged_gym_ext.terrain.kinds import KINDS
 
-NOMINAL, RANDOMIZED = "nominal", "randomized"
 SETTINGS = {
     NOMINAL: "no noise, no domain randomization, no pushes; robots start at slightly random places, headings and joint "
     "angles",
@@ -104,12 +104,6 @@ def commanded_speed(config: Config) -> float:
     return (low + high) / 2
 
 
-def sweep_of(setting: str) -> tuple[Sweep, float] | None:
-    """Return the sweep and the value that a setting stands for, None where it is none of a sweep."""
-    name, value = parse_setting(setting)
-    return (SWEEPS[name], value) if name in SWEEPS else None
-
-
 def _disturb(config: Config, setting: str) -> None:
     """Give a configuration the disturbances of a setting."""
     camera = CameraConfig()
@@ -125,10 +119,10 @@ def _disturb(config: Config, setting: str) -> None:
     config.observations.noise.enabled = False
     random = config.randomization
     random.enabled = False
-    if swept := sweep_of(setting):
+    if swept := setting_parts(setting):
         random.enabled = True
         random.friction, random.added_mass, random.mass_offset = [1.0, 1.0], [0.0, 0.0], 0.0
         random.motor_strength, random.stiffness, random.damping = [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]
         random.push_interval, random.action_latency = 0.0, [0, 0]
-        sweep, value = swept
-        sweep.apply(config, value)
+        name, value = swept
+        SWEEPS[name].apply(config, value)

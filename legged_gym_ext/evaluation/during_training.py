@@ -8,12 +8,11 @@ from dataclasses import replace
 import torch
 
 from legged_gym_ext.config.schema import Config
-from legged_gym_ext.evaluation.benchmark import NOMINAL, PARKOUR_V1, commanded_speed
-from legged_gym_ext.evaluation.episodes import Unit
+from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, commanded_speed
+from legged_gym_ext.evaluation.episodes import NOMINAL, TRUE, Unit
 from legged_gym_ext.evaluation.plan import Plan
 from legged_gym_ext.evaluation.publish import scalars
 from legged_gym_ext.evaluation.session import Session
-from legged_gym_ext.evaluation.sight import TRUE
 from legged_gym_ext.evaluation.summary import summarize
 from legged_gym_ext.evaluation.trial import Policy
 from legged_gym_ext.tasks import get_factories

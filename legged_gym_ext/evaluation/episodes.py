@@ -9,6 +9,11 @@ import numpy as np
 
 from legged_gym_ext.envs.outcome import Outcome
 
+NOMINAL, RANDOMIZED = "nominal", "randomized"
+"""Settings without and with all disturbances, see benchmark.py."""
+TRUE = "true"
+"""The sight of a policy that is shown its image itself."""
+
 
 @dataclass(frozen=True)
 class Unit:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.evaluation.benchmark import NOMINAL, PARKOUR_V1, QUICK, SETTINGS, benchmark_config, commanded_speed
-from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, QUICK, SETTINGS, benchmark_config, commanded_speed
+from legged_gym_ext.evaluation.episodes import NOMINAL, Episodes, Unit
 from legged_gym_ext.evaluation.heading import Heading
 from legged_gym_ext.evaluation.plan import Plan
 from legged_gym_ext.evaluation.publish import publish

@@ -211,7 +211,7 @@ def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mappin
                     rates, errors = _with_errors([(cell.success, cell.success_low, cell.success_high)])
                     axis.errorbar([shift], rates, errors, ls="none", **look)
             axis.axvline(0.5, color="#999999", linewidth=0.8, linestyle=":")
-            axis.set_xticks(range(len(values) + 1), ["nominal", *values])
+            axis.set_xticks(range(len(values) + 1), ["nominal", *(f"{value:g}" for value in values)])
             axis.set_xlim(-0.5, len(values) + 0.5)
             axis.set_ylim(-4, 104)
             axis.grid(axis="y", alpha=0.3)

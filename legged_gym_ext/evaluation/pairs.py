@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from legged_gym_ext.evaluation.episodes import Episodes
+from legged_gym_ext.evaluation.episodes import TRUE, Episodes
 from legged_gym_ext.evaluation.intervals import Difference, holm, paired_difference, wilson
-from legged_gym_ext.evaluation.selection import ALL, TRUE, Results, in_order, kinds_in, levels_of, settings_of, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, Results, in_order, kinds_in, levels_of, settings_of
+from legged_gym_ext.evaluation.sweeps import setting_parts
 
 SIGNIFICANT = 0.05
 """A difference is beyond chance where its adjusted p value is smaller."""
@@ -87,7 +88,7 @@ def depth_use(results: Results, kinds: Sequence[str] = ()) -> list[Pairs]:
     order = kinds_in(results, kinds)
     blinded = dict.fromkeys((u.setting, u.policy, u.sight) for u in in_order(results) if u.sight != TRUE)
     pairs: list[Pairs] = []
-    for setting, policy, sight in sorted(blinded, key=lambda item: (sweep_of(item[0]) is not None, item)):
+    for setting, policy, sight in sorted(blinded, key=lambda item: (setting_parts(item[0]) is not None, item)):
         seeing, blind = (levels_of(results, setting, policy, each) for each in (TRUE, sight))
         pairs += match(seeing, blind, order, Pairs(setting, policy, TRUE, sight, ALL, None, 0, 0, 0, 0))
     return adjust(pairs)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from legged_gym_ext.config.schema import Config
-from legged_gym_ext.evaluation.benchmark import NOMINAL, Benchmark, benchmark_config, sweep_of
-from legged_gym_ext.evaluation.episodes import Unit
-from legged_gym_ext.evaluation.sight import REPLACEMENTS, TRUE
-from legged_gym_ext.evaluation.sweeps import SWEEPS, setting_name
+from legged_gym_ext.evaluation.benchmark import Benchmark, benchmark_config
+from legged_gym_ext.evaluation.episodes import NOMINAL, TRUE, Unit
+from legged_gym_ext.evaluation.sight import REPLACEMENTS
+from legged_gym_ext.evaluation.sweeps import SWEEPS, setting_name, setting_parts
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Plan:
 
     def config(self, run: Config, setting: str) -> Config:
         """Return the configuration for a setting; ``run`` is the run's own, settled."""
-        tiles = self.episodes if sweep_of(setting) is None else min(self.episodes, self.benchmark.robustness_episodes)
+        tiles = (
+            self.episodes if setting_parts(setting) is None else min(self.episodes, self.benchmark.robustness_episodes)
+        )
         return benchmark_config(run, self.benchmark, self.kinds, setting, self.speed, tiles)
 
 

@@ -7,7 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.evaluation.episodes import TRUE
+from legged_gym_ext.evaluation.selection import ALL
 from legged_gym_ext.evaluation.summary import Cell
+from legged_gym_ext.evaluation.sweeps import setting_parts
 
 
 def publish(config: Config, run: Path, folder: Path, iteration: int, cells: Sequence[Cell]) -> None:
@@ -30,7 +33,7 @@ def scalars(cells: Sequence[Cell]) -> dict[str, float]:
     """Return what of the cells makes a curve over a run's checkpoints, by tag: the success with the true image."""
     found = {}
     for cell in cells:
-        if cell.sight == "true" and cell.kind == "all" and "=" not in cell.setting:
+        if cell.sight == TRUE and cell.kind == ALL and not setting_parts(cell.setting):
             where = "all levels" if cell.level is None else f"level {cell.level}"
             found[f"Evaluation/{cell.setting} {where}/{cell.policy}"] = cell.success
     return found

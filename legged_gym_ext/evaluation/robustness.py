@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from legged_gym_ext.evaluation.episodes import NOMINAL, TRUE
 from legged_gym_ext.evaluation.intervals import wilson
 from legged_gym_ext.evaluation.pairs import Pairs, adjust, match
-from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, Results, in_order, kinds_in, levels_of, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, Results, in_order, kinds_in, levels_of
+from legged_gym_ext.evaluation.sweeps import setting_parts
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class SweepPoint:
     """Success of a policy at one value of a sweep, over all kinds of terrain at one level."""
 
     sweep: str
-    value: str
+    value: float
     policy: str
     level: int
     episodes: int
@@ -31,7 +33,7 @@ class SweepPoint:
 def robustness(results: Results, kinds: Sequence[str] = ()) -> list[SweepPoint]:
     """Return the points of all sweeps in the order of reports."""
     order = kinds_in(results, kinds)
-    units = [unit for unit in in_order(results) if unit.sight == TRUE and sweep_of(unit.setting)]
+    units = [unit for unit in in_order(results) if unit.sight == TRUE and setting_parts(unit.setting)]
     pairs: list[Pairs] = []
     for unit in units:
         nominal = levels_of(results, NOMINAL, unit.policy)
@@ -41,7 +43,7 @@ def robustness(results: Results, kinds: Sequence[str] = ()) -> list[SweepPoint]:
     changes = {(pair.setting, pair.policy, pair.level): pair for pair in adjust(pairs)}
     points: list[SweepPoint] = []
     for unit in units:
-        sweep, value = sweep_of(unit.setting) or ("", "")
+        sweep, value = setting_parts(unit.setting) or ("", 0.0)
         episodes = results[unit]
         successes = int(episodes.success.sum())
         points.append(

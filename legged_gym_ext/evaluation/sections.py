@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.evaluation import figures
 from legged_gym_ext.evaluation.document import Entry, Picture, Section, Table
+from legged_gym_ext.evaluation.episodes import NOMINAL, TRUE
 from legged_gym_ext.evaluation.heading import Heading
 from legged_gym_ext.evaluation.pairs import Pairs
 from legged_gym_ext.evaluation.robustness import SweepPoint
-from legged_gym_ext.evaluation.selection import ALL, NOMINAL, TRUE, kinds_to_show, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, kinds_to_show
 from legged_gym_ext.evaluation.sentences import chance
 from legged_gym_ext.evaluation.summary import Cell
+from legged_gym_ext.evaluation.sweeps import setting_parts
 from legged_gym_ext.evaluation.tables import (
     MEASURES,
     column,
@@ -149,7 +151,7 @@ def robustness_section(heading: Heading, points: Sequence[SweepPoint], cells: Se
         change = (
             [Entry(signed(point.change.difference)), Entry(chance(point.change))] if point.change else [Entry("")] * 2
         )
-        name = Entry(f"{point.sweep} {point.value}")
+        name = Entry(f"{point.sweep} {point.value:g}")
         bounds = Entry(interval(point.success_low, point.success_high))
         rows.append(
             [name, Entry(point.policy), Entry(str(point.level)), Entry(count(point.episodes)), rate, bounds, *change]
@@ -222,7 +224,7 @@ def groups(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     """Return the cells with true sight by setting and policy, without sweeps."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.sight == TRUE and not sweep_of(cell.setting):
+        if cell.sight == TRUE and not setting_parts(cell.setting):
             groups.setdefault((cell.setting, cell.policy), []).append(cell)
     return groups
 

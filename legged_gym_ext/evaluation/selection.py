@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.episodes import NOMINAL, TRUE, Episodes, Unit
+from legged_gym_ext.evaluation.sweeps import setting_parts
 
 Results = Mapping[Unit, Episodes]
 ALL = "all"
 """All kinds of terrain together."""
-NOMINAL = "nominal"
-TRUE = "true"
-"""The sight of a policy that is shown its image itself."""
-
-
-def sweep_of(setting: str) -> tuple[str, str] | None:
-    """Return a robustness sweep's name and value; None for another setting."""
-    name, separator, value = setting.partition("=")
-    return (name, value) if separator else None
-
-
-def number(value: str) -> float | None:
-    """Return a sweep's value as a number; None where it is a word."""
-    try:
-        return float(value)
-    except ValueError:
-        return None
 
 
 def in_order(results: Results) -> dict[Unit, Episodes]:
@@ -35,7 +19,7 @@ def in_order(results: Results) -> dict[Unit, Episodes]:
 
 def settings_of(results: Results) -> list[str]:
     """Return the settings with true sight, without sweeps, in the order of reports."""
-    seen = [unit.setting for unit in in_order(results) if unit.sight == TRUE and not sweep_of(unit.setting)]
+    seen = [unit.setting for unit in in_order(results) if unit.sight == TRUE and not setting_parts(unit.setting)]
     return list(dict.fromkeys(seen))
 
 
@@ -66,18 +50,9 @@ def levels_to_show(levels: Iterable[int | None]) -> list[int | None]:
     return [*single, None] if len(single) > 1 else [*single]
 
 
-def _place(unit: Unit) -> tuple[bool, bool, str, float, str, str, bool, str, int]:
+def _place(unit: Unit) -> tuple[bool, bool, str, float, str, bool, str, int]:
     """Sort plain settings before sweeps, nominal and true sight first, a sweep's values by size."""
-    name, value = sweep_of(unit.setting) or (unit.setting, "")
-    size = number(value)
-    return (
-        sweep_of(unit.setting) is not None,
-        unit.setting != NOMINAL,
-        name,
-        float("inf") if size is None else size,
-        value,
-        unit.policy,
-        unit.sight != TRUE,
-        unit.sight,
-        unit.level,
-    )
+    swept = setting_parts(unit.setting)
+    name, value = swept or (unit.setting, 0.0)
+    plain = unit.setting != NOMINAL, name, value
+    return swept is not None, *plain, unit.policy, unit.sight != TRUE, unit.sight, unit.level

@@ -8,10 +8,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from legged_gym_ext.evaluation.episodes import TRUE
 from legged_gym_ext.groups import DEPTH, NEW_FRAME, SCAN
-
-TRUE = "true"
-"""The image itself."""
 
 Replacement = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From the images, those at the start of each episode, and a blank one, all (num_envs, size), to what is shown."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from legged_gym_ext.envs.outcome import ENDS
-from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.episodes import TRUE, Episodes, Unit
 from legged_gym_ext.evaluation.intervals import wilson
-from legged_gym_ext.evaluation.selection import ALL, TRUE, Results, in_order, kinds_in, sweep_of
+from legged_gym_ext.evaluation.selection import ALL, Results, in_order, kinds_in
+from legged_gym_ext.evaluation.sweeps import setting_parts
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def summarize(results: Results, course_length: float, kinds: Sequence[str] = ())
     levels: dict[tuple[str, str], list[Episodes]] = {}
     for unit, episodes in ordered.items():
         cells += _of_kinds(unit, unit.level, episodes, course_length, order)
-        if unit.sight == TRUE and not sweep_of(unit.setting):
+        if unit.sight == TRUE and not setting_parts(unit.setting):
             levels.setdefault((unit.setting, unit.policy), []).append(episodes)
     for (setting, policy), parts in levels.items():
         unit = Unit(setting, policy, TRUE, level=-1)

@@ -73,7 +73,7 @@ def setting_name(sweep: str, value: float) -> str:
     return f"{sweep}={value:g}"
 
 
-def parse_setting(setting: str) -> tuple[str, float]:
-    """Return a setting's sweep and value; what is no sweep's has the value 0."""
-    name, _, value = setting.partition("=")
-    return name, float(value or 0)
+def setting_parts(setting: str) -> tuple[str, float] | None:
+    """Return the name of a sweep and the value that a setting stands for; None where it is no sweep's."""
+    name, separator, value = setting.partition("=")
+    return (name, float(value)) if separator else None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from torchrun import finish, torchrun
 from untrained_run import untrained_run
 
 from legged_gym_ext import paths
@@ -180,16 +178,7 @@ def test_results_of_another_checkpoint_are_not_mixed_in(run: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_give_the_report_of_one(run: Path, tmp_path: Path) -> None:
     one = files(evaluated(run))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "evaluate.py"]
     there = tmp_path / "there"
-    done = subprocess.run(
-        [*command, f"--load_run={run}", *SMALL.split(), f"--output={there}"],
-        cwd=paths.ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    code, _, err = finish(torchrun("evaluate.py", f"--load_run={run}", *SMALL.split(), f"--output={there}"), 300)
+    assert code == 0, err
     assert files(there) == one

@@ -12,14 +12,13 @@ from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.benchmark import (
-    NOMINAL,
     PARKOUR_V1,
     QUICK,
-    RANDOMIZED,
     SETTINGS,
     benchmark_config,
     commanded_speed,
 )
+from legged_gym_ext.evaluation.episodes import NOMINAL, RANDOMIZED
 from legged_gym_ext.evaluation.plan import Plan
 from legged_gym_ext.evaluation.sight import REPLACEMENTS
 from legged_gym_ext.evaluation.sweeps import SWEEPS, setting_name

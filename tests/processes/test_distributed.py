@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import rank_program
 import torch
 from dummy_env import DummyEnv
 from dummy_runner import assert_same
+from torchrun import finish, torchrun
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
@@ -31,30 +30,6 @@ from legged_gym_ext.runs.folder import checkpoint_numbers
 from legged_gym_ext.runs.settle import default_num_envs, rank_config, settle
 
 PROGRAM = Path(rank_program.__file__)
-
-
-def torchrun(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start two ranks, in a process group of their own, on a port that nobody else has."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    return subprocess.Popen(
-        [*launcher, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{PROGRAM.parent}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str, str]:
-    """Return exit code, stdout and stderr; nothing may hang."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    return process.returncode, out, err
 
 
 def test_averaged_gradients_lie_in_memory_as_their_parameters_do(monkeypatch: pytest.MonkeyPatch) -> None:
