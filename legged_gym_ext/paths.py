@@ -10,6 +10,9 @@ _FROM_WHEEL = (_PACKAGE / "configs").is_dir()
 ROOT = _PACKAGE if _FROM_WHEEL else _PACKAGE.parent
 """The folder with ``configs/`` and ``resources/``: the checkout's top, or the installed package."""
 CONFIGS = ROOT / "configs"
+POLICIES = ROOT / "resources" / "policies"
+"""The networks that come with the package, each in a run's folder."""
+PRETRAINED = POLICIES / "parkour_depth"
 LOGS = Path("logs") if _FROM_WHEEL else ROOT / "logs"
 
 

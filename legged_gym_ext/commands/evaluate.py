@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
         from legged_gym_ext.evaluation.comparison import write_comparison  # imports torch
         from legged_gym_ext.evaluation.evaluation import Evaluation
 
-        found = from_rank_zero(lambda: [find_saved(run_arguments(args, name)) for name in args.load_run or [LAST_RUN]])
+        found = from_rank_zero(lambda: [find_saved(each) for each in of_each_run(args)])
         evaluations = [Evaluation(config, checkpoint, args) for config, checkpoint in found]
         if len({each.folder for each in evaluations}) < len(evaluations):
             raise UserError(f"--load_run {' '.join(args.load_run)}: a run is named twice")
@@ -42,9 +42,12 @@ def main(argv: list[str]) -> None:
             print(f"comparison {folder / 'report.html'}", flush=True)
 
 
-def run_arguments(args: argparse.Namespace, run: str) -> argparse.Namespace:
-    """Return the command line as it would be with one run only."""
-    return argparse.Namespace(**{**vars(args), "load_run": run})
+def of_each_run(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return, for each run that is named, the command line as it would be for that one only."""
+    runs = [{"pretrained": False, "load_run": run} for run in args.load_run]
+    if args.pretrained:
+        runs = [{"pretrained": True, "load_run": None}, *runs]
+    return [argparse.Namespace(**{**vars(args), **run}) for run in runs or [{"load_run": LAST_RUN}]]
 
 
 def parse_flags(argv: list[str]) -> argparse.Namespace:

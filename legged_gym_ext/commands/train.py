@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
+from legged_gym_ext import paths
 from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
@@ -13,7 +14,7 @@ from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.join import from_rank_zero, joined
 from legged_gym_ext.processes.ranks import here
-from legged_gym_ext.runs.folder import find_saved, new_run_folder
+from legged_gym_ext.runs.folder import find_checkpoint, find_saved, new_run_folder
 from legged_gym_ext.runs.settle import rank_config, seed_everything, settle, torch_device
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
 
@@ -26,7 +27,7 @@ def command() -> NoReturn:
 def main(argv: list[str]) -> None:
     """Train for the iterations asked for: a new run, or with --resume from where another run was saved."""
     with joined():
-        asked, checkpoint = from_rank_zero(lambda: read(argv))
+        asked, checkpoint, networks = from_rank_zero(lambda: read(argv))
         config, ranks = settle(asked), here()
         seed_everything(ranks.seed(config.seed))
         factories = get_factories(config.task)
@@ -38,6 +39,8 @@ def main(argv: list[str]) -> None:
                 runner = factories.make_runner(env, config, folder, torch_device(config.runner.device))
                 if checkpoint:
                     runner.load(str(checkpoint))
+                elif networks:
+                    runner.init_from(networks)
 
             if ranks.rank == 0:
                 print(f"task       {config.task}, seed {config.seed}")
@@ -47,12 +50,14 @@ def main(argv: list[str]) -> None:
                     print(f"ranks      {ranks.size}, each with {num_envs} environments")
                 if checkpoint:
                     print(f"resumed    {checkpoint}")
+                elif networks:
+                    print(f"begins as  {networks}")
                 print(f"run folder {folder}", flush=True)
             runner.learn(config.runner.max_iterations)
 
 
-def read(argv: list[str]) -> tuple[Config, Path | None]:
-    """Return the configuration that is asked for and the checkpoint to go on from, if any.
+def read(argv: list[str]) -> tuple[Config, Path | None, Path | None]:
+    """Return the configuration that is asked for, the checkpoint to go on from, and the one to begin with, if any.
 
     Raises:
         UserError: What the command line asks for cannot be done.
@@ -60,10 +65,13 @@ def read(argv: list[str]) -> tuple[Config, Path | None]:
     args = parse(make_parser("Train a teacher and its student in one run."), argv)
     if args.resume:
         config, checkpoint = find_saved(args)
-    elif args.load_run or args.checkpoint != -1:
-        raise UserError("--load_run and --checkpoint choose what --resume goes on with; give --resume too")
+    elif args.load_run or args.pretrained or args.checkpoint != -1:
+        raise UserError(
+            "--load_run, --pretrained and --checkpoint choose what --resume goes on with; give --resume too"
+        )
     else:
         config, checkpoint = load_config(args.task or DEFAULT_TASK, args.overrides), None
     config.env.num_envs = settle(config).env.num_envs  # "auto" may mean another number elsewhere
     here().share(config.env.num_envs)
-    return config, checkpoint
+    begin = config.runner.init_from
+    return config, checkpoint, find_checkpoint(paths.resolve(begin)) if begin and not checkpoint else None

@@ -315,6 +315,7 @@ class RunnerConfig:
 
     num_steps_per_env: int = count(24)
     max_iterations: int = count(3000)
+    init_from: str = ""  # a run's folder whose newest networks a new run begins with
     save_interval: int = count(100)
     keep_checkpoints: int = not_negative(0)  # newest ones kept; 0 = all
     evaluate_every: int = not_negative(0)  # iterations from one small evaluation (evaluation) to the next; 0 = none

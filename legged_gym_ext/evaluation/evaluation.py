@@ -28,6 +28,7 @@ from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.runs.folder import results_folder
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
 from legged_gym_ext.tasks import get_factories
 from legged_gym_ext.terrain.kinds import KINDS
@@ -52,7 +53,7 @@ class Evaluation:
         self.units = self.plan.units(sees)
         names = "both" if len(self.policies) > 1 else next(iter(self.policies))
         where = [checkpoint.stem.removeprefix("model_"), names, self.config.sim.engine, *deviations(args)]
-        self.folder = Path(args.output) if args.output else checkpoint.parent / "evaluation" / "_".join(where)
+        self.folder = Path(args.output) if args.output else results_folder(checkpoint) / "evaluation" / "_".join(where)
 
     @property
     def name(self) -> str:

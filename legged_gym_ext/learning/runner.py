@@ -135,6 +135,15 @@ class ParkourRunner(OnPolicyRunner):
         """
         return self.saving.load(path, resume)
 
+    def init_from(self, path: Path) -> None:
+        """Begin with the networks of a checkpoint of another run, and with nothing else of it: iterations count from 0.
+
+        Raises:
+            UserError: Where the file is no checkpoint, or one of another architecture.
+        """
+        self.saving.load(path, resume=False)
+        self.current_learning_iteration = self.total_steps = 0
+
     def get_inference_policy(  # type: ignore[override]  # rsl_rl's argument is a device
         self, policy: str = "student"
     ) -> MLPModel:

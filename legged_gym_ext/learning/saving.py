@@ -96,7 +96,9 @@ class Saving:
             reason = other_networks(content["config"], runner.config) or " ".join(str(error).split())
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
         if resume and here().rank == 0:
-            if ranks != here().size:
+            if not states:
+                print(f"environments start new episodes: '{path}' has networks only")
+            elif ranks != here().size:
                 print(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
             elif changed:
                 print(f"environments start new episodes: '{path}' has other values of {', '.join(changed)}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.rendering.opengl import choose_backend
+from legged_gym_ext.runs.folder import results_folder
 
 if TYPE_CHECKING:
     from legged_gym_ext.envs.parkour_env import ParkourEnv
@@ -35,7 +36,7 @@ def prepare_video(wanted: str | None, checkpoint: Path, terrain: str | None, lev
         print("video      none: no OpenGL works here without a display (EGL and OSMesa were tried)")
         return None
     suffix = ("" if terrain is None else f"_{terrain}") + ("" if level is None else f"_level{level}")
-    path = Path(wanted or checkpoint.parent / "videos" / f"{checkpoint.stem}{suffix}.mp4")
+    path = Path(wanted or results_folder(checkpoint) / "videos" / f"{checkpoint.stem}{suffix}.mp4")
     if path.suffix != ".mp4":
         raise UserError(f"--video {path}: the name of the file must end in .mp4")
     try:

@@ -83,14 +83,25 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
     """Return a run's own configuration, with the command line's changes, and the path of its checkpoint.
 
     The run is ``--load_run``'s: a run's name, the path of a run's folder, or the last run that has a checkpoint; in the
-    experiment that ``--experiment_name`` or ``--task`` names, else in any. The checkpoint is ``--checkpoint``'s.
+    experiment that ``--experiment_name`` or ``--task`` names, else in any; or ``--pretrained``. The checkpoint is
+    ``--checkpoint``'s.
 
     Raises:
         UserError: there is no such run or checkpoint.
     """
+    if args.pretrained:
+        if args.load_run:
+            raise UserError("--pretrained and --load_run both say what to load; give one of them")
+        args.load_run = str(paths.PRETRAINED)
     run = _find_run(args.load_run or LAST_RUN, args.task or "", args.experiment_name or "")
     checkpoint = find_checkpoint(run, args.checkpoint)
     return load_saved_config(run / CONFIG_FILE, args.overrides), checkpoint
+
+
+def results_folder(checkpoint: Path) -> Path:
+    """Return where results about a checkpoint go: its run's folder, or one in ``logs/`` for what the package brings."""
+    run = checkpoint.parent
+    return paths.LOGS / run.name if run.resolve().is_relative_to(paths.POLICIES.resolve()) else run
 
 
 def checkpoint_name(iteration: int) -> str:

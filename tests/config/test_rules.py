@@ -59,6 +59,7 @@ NO_RULE = {  # but that of all numbers
     "robot.urdf",
     "robot.default_pose",
     "robot.hips",
+    "runner.init_from",
     "runner.wandb_project",
 }
 FEW = settings(max_examples=12, deadline=None, derandomize=True)
