@@ -25,6 +25,8 @@ from legged_gym_ext.terrain.library import TerrainLibrary
 
 _BROKEN = np.array([int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}")) for field in ("QPOS", "QVEL", "QACC")])
 """Warnings after which MuJoCo has put a world back to its initial state."""
+_FASTEST = 10.0
+"""m/s that a root does not exceed within a control step, or it does not matter any more what it hits."""
 _BOXES = ("geom_pos", "geom_quat", "geom_size", "geom_aabb", "geom_rbound")
 _PARAMETERS = (
     "geom_friction",
@@ -34,7 +36,7 @@ _PARAMETERS = (
     "actuator_biasprm",
     "actuator_forcerange",
 )
-_PER_WORLD = (*_BOXES, "geom_sameframe", *_PARAMETERS)
+_PER_WORLD = (*_BOXES, "geom_contype", "geom_sameframe", *_PARAMETERS)
 """Fields of the model that each world has of its own: half of what it takes, by measurement."""
 
 
@@ -80,6 +82,7 @@ class MujocoSimulator:
     def step(self, joint_targets: Tensor) -> None:
         """Advance one control step (``decimation`` physics substeps) with PD targets (num_envs, 10), rad."""
         self._ctrl[:] = joint_targets.numpy()
+        self._choose_boxes()
         self.batch.warning[:] = 0
         with contextlib.suppress(SimulationError):  # batch.status tells which worlds it was
             self.batch.step(nstep=self.decimation)
@@ -106,6 +109,7 @@ class MujocoSimulator:
         placement = _arrays((root_pos, root_quat, root_lin_vel, root_ang_vel, joint_pos, joint_vel))
         engine = self.batch.state, self._qpos, self._qvel, self._ctrl
         kernels.place(mask.numpy(), self._fresh_state, placement, self.layout.qpos, self.layout.dofs, engine)
+        self._choose_boxes()
         self.batch.forward(worlds)
         self.state.diverged &= ~mask
         self._read_state()
@@ -157,10 +161,18 @@ class MujocoSimulator:
     def close(self) -> None:
         """Do nothing: the threads of ``mujoco.batch`` end with the object."""
 
+    def _choose_boxes(self) -> None:
+        """Leave out of the collisions what the robots cannot come to before the next control step."""
+        layout, contype = self.layout, self._model_fields["geom_contype"]
+        reach = layout.reach + _FASTEST * self.decimation * self.model.opt.timestep
+        bit = int(self.model.geom_contype[layout.boxes.start])
+        kernels.choose_boxes(self._qpos, self.tile.numpy(), self._boxes, reach, layout.boxes.start, bit, contype)
+
     def _place_at_default(self, worlds: np.ndarray) -> None:
         self.batch.state[worlds] = self._fresh_state
         self._qpos[worlds] = self.layout.default_qpos
         self._ctrl[worlds] = self.robot.default_joint_pos
+        self._choose_boxes()
         self.batch.forward(worlds)
 
     def _read_state(self) -> None:

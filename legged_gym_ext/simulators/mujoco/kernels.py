@@ -124,6 +124,27 @@ def set_boxes(mask, tile, boxes, floor, first, fields):
 
 
 @njit(cache=True, error_model="numpy")
+def choose_boxes(qpos, tile, boxes, reach, first, bit, contype):
+    """Let only those boxes collide of which a point is within ``reach`` (m) of the root; the others cost nothing then.
+
+    ``bit`` is what the geoms' ``contype`` is where they collide; the rest is as for ``set_boxes``.
+    """
+    center, quat, half = boxes
+    to_root, local = np.empty(3), np.empty(3)
+    for n in range(qpos.shape[0]):
+        row = tile[n]
+        for k in range(center.shape[1]):
+            for i in range(3):
+                to_root[i] = qpos[n, i] - center[row, k, i]
+            _rotate(quat[row, k], -1.0, to_root, local)
+            square = 0.0
+            for i in range(3):
+                outside = max(abs(local[i]) - half[row, k, i], 0.0)
+                square += outside * outside
+            contype[n, first + k] = bit if square < reach * reach else 0
+
+
+@njit(cache=True, error_model="numpy")
 def set_parameters(mask, parameters, kept, layout, nominal, fields):
     """Write the physical parameters into the model's ``fields``, and keep a copy.
 

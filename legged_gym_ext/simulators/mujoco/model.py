@@ -37,6 +37,8 @@ class ModelLayout:
     """Geoms that are the terrain's boxes."""
     robot_geoms: np.ndarray
     """Geoms of the robot that collide."""
+    reach: float
+    """No point of those is farther from the root than this, in whatever pose, m."""
     foot_pos: slice
     """Rows of sensordata: position of each sole, (2 x 3)."""
     foot_vel: slice
@@ -76,12 +78,23 @@ def build_model(robot: Robot, dt: float, solver: SolverOptions) -> tuple[mujoco.
         qpos=qpos,
         dofs=model.jnt_dofadr[order].astype(np.int64),
         boxes=slice(first, first + MAX_BOXES),
-        robot_geoms=np.flatnonzero(collides & (model.geom_bodyid > 0)),
+        robot_geoms=(robot_geoms := np.flatnonzero(collides & (model.geom_bodyid > 0))),
+        reach=_reach(model, robot_geoms),
         foot_pos=_sensor_rows(model, [f"{foot}_pos" for foot in robot.feet]),
         foot_vel=_sensor_rows(model, [f"{foot}_vel" for foot in robot.feet]),
         foot_force=_sensor_rows(model, [f"{foot}_force" for foot in robot.feet]),
         body_force=_sensor_rows(model, [f"{body}_force" for body in robot.no_contact_bodies]),
     )
+
+
+def _reach(model: mujoco.MjModel, geoms: np.ndarray) -> float:
+    """Return how far the farthest point of the ``geoms`` can be from the root: as if all links were stretched out."""
+    root = model.body_rootid[model.geom_bodyid[geoms[0]]]
+    lengths = np.zeros(model.nbody)
+    for body in range(root + 1, model.nbody):  # a body comes after its parent
+        lengths[body] = lengths[model.body_parentid[body]] + np.linalg.norm(model.body_pos[body])
+    ends = lengths[model.geom_bodyid[geoms]] + np.linalg.norm(model.geom_pos[geoms], axis=1) + model.geom_rbound[geoms]
+    return float(ends.max())
 
 
 def make_spec(robot: Robot, dt: float, solver: SolverOptions) -> mujoco.MjSpec:
