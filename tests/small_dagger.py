@@ -8,6 +8,7 @@ from rsl_rl.env import VecEnv
 from torch import Tensor
 
 from legged_gym_ext.learning.phases.distillation import Distillation
+from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import DepthTeacher, ScandotsTeacher
@@ -30,7 +31,9 @@ def make(kind: str = "depth", num_envs: int = 4, bfloat16: bool = False, **disti
         obs, GROUPS, kind, NUM_ACTIONS, distribution_cfg=gaussian, **arguments
     )
     student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, 32, SpecOptions(gru_hidden=16), **arguments)
-    return env, Distillation(teacher, student, config.distill, "columns", num_envs, obs, NUM_ACTIONS, "cpu", bfloat16)
+    statistics = EpisodeStatistics(num_envs, "cpu")
+    arguments = (teacher, student, config.distill, "columns", num_envs, obs, NUM_ACTIONS, "cpu", statistics)
+    return env, Distillation(*arguments, bfloat16)
 
 
 class Recorder(VecEnv):

@@ -294,6 +294,9 @@ class DistillConfig:
 
     enabled: bool = True
     start: int = not_negative(200)  # first PPO iteration that is followed by distillation
+    start_level: float = not_negative(
+        0.0
+    )  # and it waits until the teacher's environments are at this level, on average
     interval: int = count(10)  # PPO iterations from one distillation to the next
     steps_per_env: int = count(48)
     mini_batches: int = count(4)  # of environments

@@ -86,6 +86,11 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
                 parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
 
 
+def mean(values: Tensor) -> float:
+    """Return the mean of all ranks' ``values``, which have the same shape."""
+    return float(_sum(values.double().mean())) / here().size
+
+
 def mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (unbiased) of all ranks' ``values``, which have the same shape."""
     count = values.numel() * here().size

@@ -143,7 +143,9 @@ def test_the_students_normalizer_has_seen_every_observation() -> None:
     gaussian = {"class_name": "GaussianDistribution"}
     teacher = DepthTeacher(obs, GROUPS, "depth", NUM_ACTIONS, distribution_cfg=gaussian, **arguments)
     student = Student(obs, GROUPS, "depth", NUM_ACTIONS, IMAGE, 32, SpecOptions(gru_hidden=16), **arguments)
-    dagger = Distillation(teacher, student, config.distill, "columns", 5, obs, NUM_ACTIONS, "cpu")
+    dagger = Distillation(
+        teacher, student, config.distill, "columns", 5, obs, NUM_ACTIONS, "cpu", EpisodeStatistics(5, "cpu")
+    )
     seen = []
     for _ in range(2):
         record = Recorder(env)

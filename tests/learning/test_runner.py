@@ -82,6 +82,26 @@ def test_distillation_follows_the_schedule(tmp_path: Path) -> None:
     assert rounds == [0, 0, 1, 1, 1, 2, 2]  # after the iterations with index 2 and 5
 
 
+def test_distillation_waits_for_a_teacher_that_is_good_enough_and_never_stops_again() -> None:
+    config = small_config()
+    config.distill.start, config.distill.interval, config.distill.start_level = 1, 2, 3.0
+    runner, rounds = make(None, config), []
+    for level in (9, 2, 2, 2, 3, 3, 0, 0):  # of all environments on average
+        teacher = runner.lanes["teacher"].statistics
+
+        def add(*step: Any, level: int = level, statistics: Any = teacher) -> None:
+            type(statistics).add(statistics, *step)
+            n = len(statistics.level)
+            statistics.level[:] = torch.tensor([2.0 * level, 0.0]).repeat(n)[:n]
+                : len(statistics.level)
+            ]
+
+        teacher.add = add  # type: ignore[method-assign]
+        runner.learn(1)
+        rounds.append(distillation(runner).rounds)
+    assert rounds == [0, 0, 0, 0, 0, 1, 1, 2]  # may begin with index 1, 3, 5, and at index 1 and 3 the level is 2
+
+
 @pytest.mark.parametrize("kind", ["depth", "scandots"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precision: str) -> None:

@@ -22,10 +22,12 @@ from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
+from legged_gym_ext.learning.phases.ppo import TeacherPPO
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import ScandotsTeacher
+from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.collectives import average_gradients, barrier, broadcast_module
 
 LOSSES = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
@@ -64,6 +66,7 @@ class Distillation(Phase):
         obs: Observations by group, each (num_envs, size).
         num_actions: Size of an action.
         device: Of the networks and the stored experience.
+        teacher_statistics: Of the teacher's own episodes.
         bfloat16: Run the student under bfloat16 autocast, and store images so.
     """
 
@@ -80,6 +83,7 @@ class Distillation(Phase):
         obs: TensorDict,
         num_actions: int,
         device: torch.device | str,
+        teacher_statistics: EpisodeStatistics,
         bfloat16: bool = False,
     ) -> None:
         self.teacher, self.student, self.config = teacher, student, config
@@ -87,6 +91,7 @@ class Distillation(Phase):
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self.teacher_statistics = teacher_statistics
         self.rounds = 0
         """Distillations done so far."""
         self.optimizer = torch.optim.Adam(
@@ -133,13 +138,19 @@ class Distillation(Phase):
             setting.obs,
             env.num_actions,
             setting.device,
+            setting.lanes[TeacherPPO.lane].statistics,
             setting.bfloat16,
         )
 
     def due(self, iteration: int) -> bool:
-        """Return whether the schedule has a distillation after PPO's update of that iteration."""
+        """Return whether the schedule has a distillation after PPO's update of that iteration.
+
+        It waits for a teacher that is good enough: what a beginner does need not be learned, and is soon outdated.
+        """
         since_start = iteration - self.config.start
-        return since_start >= 0 and since_start % self.config.interval == 0
+        if since_start < 0 or since_start % self.config.interval:
+            return False
+        return self.rounds > 0 or collectives.mean(self.teacher_statistics.level) >= self.config.start_level
 
     def run(self, lane: Lane) -> Outcome:
         """Collect and learn; the first time, begin with the teacher's weights."""
