@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn
 
 from legged_gym_ext.config.cli import LAST_RUN, Parser, main_guard, make_parser, parse
@@ -29,13 +30,14 @@ def main(argv: list[str]) -> None:
         from legged_gym_ext.evaluation.evaluation import Evaluation
 
         found = from_rank_zero(lambda: [find_saved(each) for each in of_each_run(args)])
-        evaluations = [Evaluation(config, checkpoint, args) for config, checkpoint in found]
+        evaluations = [Evaluation(config, checkpoint, args, len(found) > 1) for config, checkpoint in found]
         if len({each.folder for each in evaluations}) < len(evaluations):
             raise UserError(f"--load_run {' '.join(args.load_run)}: a run is named twice")
         results = [each.run(resume=args.resume) for each in evaluations]
         if len(results) > 1 and here().rank == 0:
             first, *others = evaluations
-            folder = first.folder.with_name("_against_".join([first.folder.name, *(each.name for each in others)]))
+            name = "_against_".join([first.folder.name, *(each.name for each in others)])
+            folder = Path(args.output) if args.output else first.folder.with_name(name)
             write_comparison(
                 folder, [(each.heading, result) for each, result in zip(evaluations, results, strict=True)]
             )

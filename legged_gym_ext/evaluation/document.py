@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from legged_gym_ext.errors import UserError
+from legged_gym_ext.runs.atomic import write_file
 
+PICTURES = ("success_", "curves_", "outcomes_", "differences_", "depth_use", "robustness")
+"""Beginnings of the names of a report's pictures."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -91,25 +91,16 @@ class Document:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files so that each is either whole or what it was before.
+    """Write the files of a report, each whole or as it was before; pictures of an earlier report go.
 
     Raises:
         UserError: A file cannot be written, as on a full disk.
     """
     for name, content in files.items():
-        temporary = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
-                temporary = Path(file.name)
-                file.write(content)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, folder / name)
-        except OSError as error:
-            raise UserError(f"cannot write '{folder / name}': {error.strerror or error}") from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+        write_file(folder / name, content)
+    for path in folder.glob("*.png"):
+        if path.name not in files and path.name.startswith(PICTURES):
+            path.unlink(missing_ok=True)
 
 
 def _environment() -> Environment:

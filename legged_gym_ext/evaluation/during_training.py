@@ -37,4 +37,4 @@ def success_rates(config: Config, policies: Mapping[str, Policy], device: torch.
     plan = Plan(benchmark, tuple(KINDS), LEVELS, (NOMINAL,), commanded_speed(config), EPISODES)
     units = [Unit(NOMINAL, name, TRUE, level) for name in policies for level in LEVELS]
     results = Session(plan, config, get_factories(config.task).make_env, policies, device).run(units)
-    return scalars(summarize(results, plan.config(config, NOMINAL).terrain.length))
+    return scalars(summarize(results, plan.config(config, NOMINAL).terrain.length), "small")

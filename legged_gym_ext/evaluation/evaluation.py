@@ -22,7 +22,7 @@ from legged_gym_ext.evaluation.report import write_report
 from legged_gym_ext.evaluation.session import evaluate
 from legged_gym_ext.evaluation.store import Store
 from legged_gym_ext.evaluation.summary import summarize
-from legged_gym_ext.evaluation.sweeps import SWEEPS
+from legged_gym_ext.evaluation.sweeps import SWEEPS, setting_name
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.actor import ParkourActor
@@ -43,9 +43,10 @@ class Evaluation:
         config: The run's configuration, with the command line's changes.
         checkpoint: The file.
         args: The command line, see commands/evaluate.py.
+        several: Whether it is one of several, each of which has a folder in ``--output``.
     """
 
-    def __init__(self, config: Config, checkpoint: Path, args: argparse.Namespace) -> None:
+    def __init__(self, config: Config, checkpoint: Path, args: argparse.Namespace, several: bool) -> None:
         self.config, self.checkpoint = settle(config), checkpoint
         self.plan = make_plan(self.config, args)
         self.policies, self.training_steps = load_policies(self.config, checkpoint, self.plan, args.policy)
@@ -53,7 +54,10 @@ class Evaluation:
         self.units = self.plan.units(sees)
         names = "both" if len(self.policies) > 1 else next(iter(self.policies))
         where = [checkpoint.stem.removeprefix("model_"), names, self.config.sim.engine, *deviations(args)]
-        self.folder = Path(args.output) if args.output else results_folder(checkpoint) / "evaluation" / "_".join(where)
+        own = Path(args.output) / self.name if several and args.output else args.output
+        self.title = "_".join([PARKOUR_V1.name, *deviations(args)])
+        """Of what is evaluated, among other evaluations of the run."""
+        self.folder = Path(own) if own else results_folder(checkpoint) / "evaluation" / "_".join(where)
 
     @property
     def name(self) -> str:
@@ -86,6 +90,7 @@ class Evaluation:
             levels=plan.levels,
             settings={name: SETTINGS[name] for name in settings if name in SETTINGS},
             training_steps=self.training_steps,
+            sweep_episodes=min(plan.episodes, plan.benchmark.robustness_episodes),
             sweeps={name: SWEEPS[name].title for name in plan.sweeps},
             versions={package: version(package) for package in _PACKAGES},
         )
@@ -106,19 +111,21 @@ class Evaluation:
         if here().rank == 0:
             write_report(self.folder, heading, results)
             cells = summarize(results, heading.course_length, heading.kinds)
-            publish(self.config, self.checkpoint.parent, self.folder, heading.checkpoint, cells)
+            publish(self.config, self.checkpoint.parent, self.folder, heading.checkpoint, self.title, cells)
             print(f"report     {self.folder / 'report.html'}", flush=True)
         return results
 
     def identity(self) -> dict[str, object]:
         """Return all that the results of a unit depend on."""
-        text = json.dumps(asdict(self.plan.config(self.config, NOMINAL)), sort_keys=True)
+        settings = [*SETTINGS, *(setting_name(name, value) for name in SWEEPS for value in SWEEPS[name].values)]
+        text = json.dumps([asdict(self.plan.config(self.config, setting)) for setting in settings], sort_keys=True)
         return {
             "checkpoint": self.checkpoint_sha256,
             "benchmark": self.plan.benchmark.name,
             "kinds": list(self.plan.kinds),
             "episodes": self.plan.episodes,
             "engine": self.config.sim.engine,
+            "versions": self.heading.versions,
             "configuration": hashlib.sha256(text.encode()).hexdigest(),
         }
 
@@ -126,11 +133,16 @@ class Evaluation:
 def make_plan(config: Config, args: argparse.Namespace) -> Plan:
     """Return what the command line asks for."""
     benchmark = QUICK if args.quick else PARKOUR_V1
+    settings = tuple(args.setting or benchmark.settings)
+    if args.robustness and NOMINAL not in settings:
+        settings = (NOMINAL, *settings)
+    if args.robustness and args.depth_use:
+        raise UserError("--depth_use is this part alone; leave it out, or --robustness")
     return Plan(
         benchmark=benchmark,
         kinds=tuple(args.terrain or KINDS),
         levels=tuple(benchmark.levels if args.level is None else args.level),
-        settings=tuple(args.setting or benchmark.settings),
+        settings=settings,
         speed=args.speed or commanded_speed(config),
         episodes=args.episodes or benchmark.episodes,
         sweeps=tuple(args.robustness or ()),

@@ -37,5 +37,7 @@ class Heading:
     """Steps of environments that the policies learned from; None = not known."""
     versions: Mapping[str, str]
     """Of packages."""
+    sweep_episodes: int = 0
+    """As ``episodes``, in sweeps."""
     sweeps: Mapping[str, str] = field(default_factory=dict)
     """What the values of each robustness sweep are, with their unit; a sweep that is missing is called by its name."""

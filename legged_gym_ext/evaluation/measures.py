@@ -51,10 +51,10 @@ class Meter:
             slip.sum(dim=1),
             state.contact.sum(dim=1),
         ]
-        goes_on = state.episode_length > 1
-        self._sums.mul_(goes_on).add_(torch.stack(step))
+        begins = state.episode_length <= 1
+        self._sums.masked_fill_(begins, 0.0).add_(torch.stack(step))
         peak = (sim.joint_torque.abs() / self._torque_limit).amax(dim=1)
-        torch.maximum(self._peak.mul_(goes_on), peak, out=self._peak)
+        torch.maximum(self._peak.masked_fill_(begins, 0.0), peak, out=self._peak)
 
         edges, speed, error, work, slip, contacts = self._sums
         steps = state.episode_length

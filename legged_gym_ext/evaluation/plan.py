@@ -20,7 +20,7 @@ class Plan:
     kinds: tuple[str, ...]
     levels: tuple[int, ...]
     settings: tuple[str, ...]
-    """Of ``SETTINGS``."""
+    """Of ``SETTINGS``, one at least; in the first one policies are shown wrong images. Sweeps want the nominal one."""
     speed: float
     """The commanded one, m/s."""
     episodes: int
@@ -39,9 +39,10 @@ class Plan:
         if not self.only_depth_use:
             for setting in self.settings:
                 units += [Unit(setting, policy, TRUE, level) for level in self.levels for policy in policies]
-        level = self.depth_use_level
+        level, setting = self.depth_use_level, self.settings[0]
+        sights = [TRUE, *(name for name in REPLACEMENTS if name != "other" or len(self.kinds) * self.episodes > 1)]
         for policy in policies:
-            units += [Unit(NOMINAL, policy, sight, level) for sight in (TRUE, *REPLACEMENTS)]
+            units += [Unit(setting, policy, sight, level) for sight in sights]
         for name in self.sweeps:
             for value in SWEEPS[name].values:
                 for policy, sees in policies.items():

@@ -66,13 +66,14 @@ def write_report(folder: Path, heading: Heading, results: Results) -> None:
 
 def facts(heading: Heading) -> list[tuple[str, str]]:
     """Return what stands on top: names and values."""
+    sweeps = f" ({heading.sweep_episodes} in sweeps)" if heading.sweeps else ""
     found = [
         ("run", heading.run),
         ("checkpoint", f"{heading.checkpoint} (sha256 {heading.checkpoint_sha256[:12]})"),
         ("policies", listing(list(heading.policies))),
         ("engine", heading.engine),
         ("terrain", f"{listing(list(heading.kinds))}; {levels(list(heading.levels))}"),
-        ("episodes", f"{heading.episodes} for each kind, level, policy and setting; seed {heading.seed}"),
+        ("episodes", f"{heading.episodes} for each kind, level, policy and setting{sweeps}; seed {heading.seed}"),
         ("course", f"{heading.course_length:g} m in at most {heading.time_limit:g} s"),
         ("commanded speed", f"{heading.commanded_speed:g} m/s"),
     ]

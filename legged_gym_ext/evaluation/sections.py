@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from legged_gym_ext.config.schema import RewardsConfig, TerminationsConfig
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.evaluation import figures
+from legged_gym_ext.evaluation.benchmark import PARKOUR_V1
 from legged_gym_ext.evaluation.document import Entry, Picture, Section, Table
 from legged_gym_ext.evaluation.episodes import NOMINAL, TRUE
 from legged_gym_ext.evaluation.heading import Heading
@@ -39,9 +41,18 @@ ENDINGS = {
     Outcome.TIMED_OUT: "the time limit passed",
 }
 """What the words for an episode's end mean."""
+_TERMINATIONS, _REWARDS = TerminationsConfig(), RewardsConfig()
+LIMITS = (
+    f"The base falls below {_TERMINATIONS.min_height:g} m over the ground ('sank'), tilts by more than "
+    f"{_TERMINATIONS.max_tilt_degrees:g} degrees ('tipped'), is {_TERMINATIONS.lateral_margin:g} m beside the tile "
+    f"('left'), or comes no further for {PARKOUR_V1.stuck_time:g} s ('stuck'). An edge is a difference of the ground's "
+    f"height of more than {100 * _REWARDS.edge_height:g} cm within {100 * _REWARDS.edge_distance:g} cm of the foot's "
+    "centre. Torques and work are taken at the end of each control step, and torques relative to the nominal limits."
+)
+"""Where the limits between words lie."""
 DEPTH_NOTE = (
-    "What a policy loses when what it sees of the terrain is replaced is what it owes to seeing. A drop with * is "
-    "beyond chance."
+    "What a policy loses when what it sees of the terrain is replaced: it does not see any more, and it is misled, by "
+    "one image more than by another. A drop with * is beyond chance (adjusted; the intervals are not)."
 )
 """How to read the tables of depth use."""
 
@@ -178,7 +189,8 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
         f"{heading.benchmark}: {count(len(heading.kinds), 'kind')} of terrain x {count(len(heading.levels), 'level')}, "
         f"{count(heading.episodes, 'episode')} of each, on tiles {seed}. Every episode has the same time limit, "
         f"{heading.time_limit:g} s for {heading.course_length:g} m, and the same commanded speed, "
-        f"{heading.commanded_speed:g} m/s. Policies and settings are evaluated on the same tiles and starts."
+        f"{heading.commanded_speed:g} m/s. Policies and settings are evaluated on the same tiles and starts"
+        f"{', sweeps on the first of them' if heading.sweeps else ''}. {LIMITS}"
     )
     terms = [*heading.settings.items(), *heading.sweeps.items()]
     terms += [
@@ -213,8 +225,9 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
         terms.append(
             (
                 "true, blank, frozen, other",
-                "What the policy is shown of the terrain, its depth image or height scan: its own; a blank one, with "
-                "nothing in sight; all the time the one at the start of the episode; that of a robot on another tile.",
+                "What the policy is shown of the terrain, its depth image or height scan: its own; a blank one (an "
+                "image in which nothing is near enough to be seen, a scan of level ground); all the time the one at "
+                "the start of the episode; that of a robot on another tile, of another kind where there are several.",
             )
         )
     return Section("How it was measured", [text], terms=terms)

@@ -54,7 +54,7 @@ def difference(pair: Pairs, more: str = "more", less: str = "less") -> str:
     sign, word = (-1, less) if found.points < 0 else (1, more)
     low, high = sorted((sign * found.low, sign * found.high))
     if not found.points:
-        return f"as often (95 % interval of the difference {low:.1f} to {high:.1f} points)"
+        return f"neither more nor less often (95 % interval of the difference {low:.1f} to {high:.1f} points)"
     return f"{abs(found.points):.1f} points {word} often (95 % interval {low:.1f} to {high:.1f}; {chance(pair)})"
 
 
@@ -93,8 +93,9 @@ def _hardest(cells: Sequence[Cell], policy: str, setting: str) -> str:
         return ""
     hard = kinds[: max(1, min(3, len(kinds) // 2))]
     names = listing([f"{cell.kind} ({percent(cell.success)} %)" for cell in hard])
-    easy = f"{kinds[-1].kind} ({percent(kinds[-1].success)} %)"
-    return f"Hardest for the {policy} {conditions(setting)}: {names}; easiest: {easy}."
+    best = kinds[-1].success
+    easy = listing([cell.kind for cell in kinds if cell.success == best])
+    return f"Hardest for the {policy} {conditions(setting)}: {names}; easiest: {easy} ({percent(best)} %)."
 
 
 def _lost_levels(cells: Sequence[Cell], policy: str, setting: str) -> str:
@@ -102,7 +103,7 @@ def _lost_levels(cells: Sequence[Cell], policy: str, setting: str) -> str:
     lost = {kind: level for kind in kinds if (level := lost_level(cells, kind)) is not None}
     start = f"Success of the {policy} {conditions(setting)}"
     if not lost:
-        return f"{start} is 80 % or more at every level of every kind."
+        return f"{start} is 80 % or more at every level that was run, of every kind."
     parts = [
         f"at level {level} of {listing([kind for kind in lost if lost[kind] == level])}"
         for level in sorted(set(lost.values()))
@@ -136,8 +137,9 @@ def _seeing(pairs: Sequence[Pairs]) -> str:
     parts = []
     for pair in same:
         change = pair.difference
-        low, high = -change.high, -change.low
-        drop = f"{-change.points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}, {chance(pair)}"
+        drop = (
+            f"a drop of {change.points:.1f} points, 95 % interval {change.low:.1f} to {change.high:.1f}, {chance(pair)}"
+        )
         sight = SIGHTS.get(pair.second, f"'{pair.second}'")
         parts.append(f"in {percent(pair.success_second, 1)} % with {sight} ({drop})")
     return (

@@ -64,6 +64,7 @@ class Session:
                 episodes = None
                 if own is not None:
                     if env is None or own.setting != setting:
+                        env = None  # two at once may not fit
                         stack.close()
                         config = with_rank_threads(self._plan.config(self._config, own.setting))
                         with memory.guard(config.env.num_envs):

@@ -17,12 +17,13 @@ Replacement = Callable[[Tensor, Tensor, Tensor], Tensor]
 REPLACEMENTS: dict[str, Replacement] = {
     "blank": lambda images, first, blank: blank,
     "frozen": lambda images, first, blank: first,
-    "other": lambda images, first, blank: images.roll(len(images) // 2, dims=0),
+    "other": lambda images, first, blank: images.roll(len(images) // 2 + 1, dims=0),
 }
-"""By name: nothing in sight; what was seen at the start of the episode; what a robot on another tile sees."""
+"""By name: nothing in sight; what was seen at the start of the episode; what a robot on another tile sees, of another
+kind where there are several."""
 
 _NOTHING = {DEPTH: 0.5, SCAN: 0.0}
-"""A blank reading of each group: an image in which nothing is near enough; level ground."""
+"""A blank reading of each group: an image in which nothing is near enough; a scan of level ground."""
 
 
 class Sight:

@@ -19,7 +19,8 @@ MEASURES: tuple[tuple[str, str, Callable[[Cell], float | None], int, str], ...] 
         lambda cell: cell.distance,
         3,
         "Mean over episodes of the furthest distance along the course / length of the course: the mean normalized "
-        "x displacement of extreme-parkour. 1 = all reach the end.",
+        "x displacement of extreme-parkour. About 0.98 where all reach the end: the last waypoint counts from 0.25 m "
+        "away.",
     ),
     (
         "waypoints",

@@ -178,10 +178,10 @@ def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
         _, what, policy = tag.split("/")
         table.setdefault(what, {})[policy] = rate
     policies = dict.fromkeys(policy for row in table.values() for policy in row)
-    lines = [f"  {f'success ({seconds:.0f} s)':20}" + "".join(f"{policy:>12}" for policy in policies)]
+    lines = [f"  {f'success ({seconds:.0f} s)':24}" + "".join(f"{policy:>12}" for policy in policies)]
     for what, row in table.items():
         cells = (f"{row[policy]:.0%}" if policy in row else "-" for policy in policies)
-        lines.append(f"  {what:20}" + "".join(f"{cell:>12}" for cell in cells))
+        lines.append(f"  {what:24}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines)
 
 

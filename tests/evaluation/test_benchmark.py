@@ -148,7 +148,7 @@ def test_every_setting_level_and_policy_is_there_once_and_depth_use_at_one_level
 
 
 def test_only_who_sees_is_tested_for_what_the_camera_suffers() -> None:
-    units = plan(sweeps=("dropout", "payload"), levels=(2, 9), settings=()).units({**SEES, **BLIND})
+    units = plan(sweeps=("dropout", "payload"), levels=(2, 9), settings=(NOMINAL,)).units({**SEES, **BLIND})
     swept = {(unit.setting.split("=")[0], unit.policy) for unit in units if "=" in unit.setting}
     assert swept == {("dropout", "student"), ("payload", "student"), ("payload", "teacher")}
     assert {unit.level for unit in units if "=" in unit.setting} == {2, 9}  # the nearest to 3 and 6

@@ -66,7 +66,7 @@ def test_who_stands_still_is_stuck() -> None:
 def test_who_is_carried_to_the_end_finishes(speed: float) -> None:
     episodes = play(always(speed=speed))
     assert episodes.success.all()
-    assert list(episodes.kind) == ["flat"] * TILES + ["gaps"] * TILES and list(episodes.tile) == [0, 1, 2] * 2
+    assert list(episodes.kind) == ["flat", "gaps"] * TILES and list(episodes.tile) == [0, 0, 1, 1, 2, 2]
     # from within 0.3 m of the start line to the last waypoint's radius, 12 m from it
     assert (episodes.time > (12.0 - 0.3 - 0.3) / speed).all() and (episodes.time < (12.0 + 0.35) / speed).all()
     np.testing.assert_allclose(episodes.distance, 12.0, atol=0.3)
@@ -155,11 +155,11 @@ def test_wrong_images_are_what_they_are_called() -> None:
             shown.clear(), true.clear()
             run_unit(env, Puppeteer(act), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
             for step in (0, 7, 200):
-                half = len(shown[0]) // 2
+                shift = len(shown[0]) // 2 + 1
                 expected = {
                     "blank": torch.full_like(shown[0], 0.5),
                     "frozen": true[0],
-                    "other": torch.cat([true[step][-half:], true[step][:-half]]),
+                    "other": torch.cat([true[step][-shift:], true[step][:-shift]]),
                 }[sight]
                 assert torch.equal(shown[step], expected), (sight, step)
 
@@ -189,6 +189,23 @@ def test_a_unit_does_not_depend_on_what_was_run_before(setting: str) -> None:
     for unit in units:
         assert same(forth[unit], back[unit])
     assert not same(forth[units[0]], forth[units[1]])
+
+
+def test_fewer_tiles_start_as_the_first_of_more() -> None:
+    poses = []
+    for tiles in (2, 7):
+        with benchmark_env(parkour_env, config("mujoco", "nominal", tiles)) as env:
+            seen: list[Tensor] = []
+
+            def act(image: Tensor, proprio: Tensor, env: ParkourEnv = env, seen: list[Tensor] = seen) -> Tensor:
+                state = env.sim_state
+                seen.append(torch.cat([state.root_pos, state.root_quat, state.joint_pos], dim=1).clone())
+                return actions(len(image), tilt=1.0)
+
+            run_unit(env, Puppeteer(act), UNIT, CPU)
+            poses.append(seen[0])
+    assert len(poses[0]) == 2 * len(KINDS) and torch.equal(poses[0], poses[1][: len(poses[0])])
+    assert (poses[1].std(dim=0)[:2] > 0).all()
 
 
 def test_two_policies_start_alike_and_meet_the_same_disturbances() -> None:

@@ -43,15 +43,15 @@ def test_an_evaluation_leaves_the_training_as_it_is_and_is_in_the_log(
     events = EventAccumulator(str(tmp_path / "with"))
     events.Reload()
     for policy in ("teacher", "student"):
-        for what in ("nominal level 1", "nominal level 4", "nominal all levels"):
+        for what in ("small nominal level 1", "small nominal level 4", "small nominal all levels"):
             points = events.Scalars(f"Evaluation/{what}/{policy}")
             assert [(point.step, point.value) for point in points] == [(2, 0.0)]
-    assert "nominal level 4               0%          0%" in printed
+    assert "small nominal level 4         0%          0%" in printed
 
 
 def test_a_student_that_is_not_trained_yet_is_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(during_training, "LEVELS", (1,))
     monkeypatch.setattr(during_training, "EPISODES", 1)
     trained(tmp_path, "runner.evaluate_every=2", "distill.start=5")
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  nominal level 1"))
-    assert row.split() == ["nominal", "level", "1", "0%"]
+    row = next(line for line in capsys.readouterr().out.splitlines() if "nominal level 1" in line)
+    assert row.split() == ["small", "nominal", "level", "1", "0%"]

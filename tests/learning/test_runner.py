@@ -93,8 +93,6 @@ def test_distillation_waits_for_a_teacher_that_is_good_enough_and_never_stops_ag
             type(statistics).add(statistics, *step)
             n = len(statistics.level)
             statistics.level[:] = torch.tensor([2.0 * level, 0.0]).repeat(n)[:n]
-                : len(statistics.level)
-            ]
 
         teacher.add = add  # type: ignore[method-assign]
         runner.learn(1)
