@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +15,7 @@ from legged_gym_ext.runs.folder import find_saved
 from legged_gym_ext.terrain.kinds import KINDS
 
 POLICIES = ("student", "teacher", "both")
+MAX_EPISODES, MAX_SPEED = 1000, 10.0  # as many variants of a tile as there may be; m/s
 
 
 def command() -> NoReturn:
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> None:
         if len(results) > 1 and here().rank == 0:
             first, *others = evaluations
             name = "_against_".join([first.folder.name, *(each.name for each in others)])
-            folder = Path(args.output) if args.output else first.folder.with_name(name)
+            folder = Path(args.output).expanduser() if args.output else first.folder.with_name(name)
             write_comparison(
                 folder, [(each.heading, result) for each, result in zip(evaluations, results, strict=True)]
             )
@@ -58,7 +59,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     Raises:
         UserError: There is no such flag, or a value is not allowed.
     """
-    from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, SETTINGS
+    from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, SETTINGS, fixed_by_the_benchmark
     from legged_gym_ext.evaluation.sweeps import SWEEPS
 
     args = parse(flags(SETTINGS, SWEEPS), argv)
@@ -68,12 +69,15 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         if (given := getattr(args, flag)) is not None:
             setattr(args, flag, _choices(flag, given, allowed))
     if args.level is not None:
-        levels = [str(level) for level in PARKOUR_V1.levels]
-        args.level = sorted(int(level) for level in _choices("level", args.level, levels))
-    for flag in ("episodes", "speed"):
+        args.level = _levels(args.level, PARKOUR_V1.levels)
+    for flag, most in (("episodes", MAX_EPISODES), ("speed", MAX_SPEED)):
         value = getattr(args, flag)
-        if value is not None and not value > 0:
-            raise UserError(f"--{flag} {value}; allowed: more than 0")
+        if value is not None and not 0 < value <= most:
+            raise UserError(f"--{flag} {value}; allowed: more than 0, at most {most}")
+    for override in args.overrides:
+        key = override.partition("=")[0]
+        if instead := fixed_by_the_benchmark(key):
+            raise UserError(f"{key}: the benchmark decides it, the same for all runs; {instead}")
     return args
 
 
@@ -97,6 +101,14 @@ def flags(settings: Iterable[str], sweeps: Iterable[str]) -> Parser:
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the report (default: in the run's)")
     return parser
+
+
+def _levels(given: str, allowed: Sequence[int]) -> list[int]:
+    """Return a comma-separated list's levels, ascending."""
+    for level in given.split(","):
+        if level not in map(str, allowed):
+            raise UserError(f"--level {level}: not a level of the benchmark; allowed: {allowed[0]} to {allowed[-1]}")
+    return sorted({int(level) for level in given.split(",")})
 
 
 def _choices(flag: str, given: str, allowed: Iterable[str]) -> list[str]:

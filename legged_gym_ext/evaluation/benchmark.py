@@ -98,6 +98,30 @@ def benchmark_config(
     return config
 
 
+_FIXED = {
+    "terrain": "--terrain and --level choose parts",
+    "curriculum": "--level chooses levels",
+    "terminations": "its report says what they are",
+    "randomization": "--setting and --robustness choose disturbances",
+    "observations.noise": "--setting chooses disturbances",
+    "camera.depth_noise": "--robustness=pixel_noise changes it",
+    "camera.dropout": "--robustness=dropout changes it",
+    "camera.position_noise": "--setting chooses disturbances",
+    "camera.rotation_noise_degrees": "--robustness=mount_error changes it",
+    "env": "--episodes chooses how many",
+    "commands.forward_speed": "--speed changes it",
+    "commands.waypoint_radius": "its report says what it is",
+    "rewards.edge_distance": "its report says what it is",
+    "rewards.edge_height": "its report says what it is",
+}
+"""Keys and sections that a run's configuration does not decide here, and what does."""
+
+
+def fixed_by_the_benchmark(key: str) -> str:
+    """Return what to do instead of changing a configuration key, empty where it is the run's own."""
+    return next((instead for fixed, instead in _FIXED.items() if key == fixed or key.startswith(f"{fixed}.")), "")
+
+
 def commanded_speed(config: Config) -> float:
     """Return the middle of the speeds that a run was trained with, m/s."""
     low, high = config.commands.forward_speed

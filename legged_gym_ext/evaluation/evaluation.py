@@ -29,6 +29,7 @@ from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.folder import results_folder
+from legged_gym_ext.runs.resume import dotted_values
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
 from legged_gym_ext.tasks import get_factories
 from legged_gym_ext.terrain.kinds import KINDS
@@ -54,10 +55,11 @@ class Evaluation:
         self.units = self.plan.units(sees)
         names = "both" if len(self.policies) > 1 else next(iter(self.policies))
         where = [checkpoint.stem.removeprefix("model_"), names, self.config.sim.engine, *deviations(args)]
-        own = Path(args.output) / self.name if several and args.output else args.output
+        own = Path(args.output).expanduser() if args.output else None
+        own = own / self.name if own and several else own
         self.title = "_".join([PARKOUR_V1.name, *deviations(args)])
         """Of what is evaluated, among other evaluations of the run."""
-        self.folder = Path(own) if own else results_folder(checkpoint) / "evaluation" / "_".join(where)
+        self.folder = own or results_folder(checkpoint) / "evaluation" / "_".join(where)
 
     @property
     def name(self) -> str:
@@ -117,8 +119,9 @@ class Evaluation:
 
     def identity(self) -> dict[str, object]:
         """Return all that the results of a unit depend on."""
-        settings = [*SETTINGS, *(setting_name(name, value) for name in SWEEPS for value in SWEEPS[name].values)]
-        text = json.dumps([asdict(self.plan.config(self.config, setting)) for setting in settings], sort_keys=True)
+        sweeps = [setting_name(name, value) for name in SWEEPS for value in SWEEPS[name].values]
+        disturbed = [asdict(self.plan.config(self.config, setting)) for setting in (*SETTINGS, *sweeps)]
+        disturbances = hashlib.sha256(json.dumps(disturbed, sort_keys=True).encode()).hexdigest()
         return {
             "checkpoint": self.checkpoint_sha256,
             "benchmark": self.plan.benchmark.name,
@@ -126,7 +129,8 @@ class Evaluation:
             "episodes": self.plan.episodes,
             "engine": self.config.sim.engine,
             "versions": self.heading.versions,
-            "configuration": hashlib.sha256(text.encode()).hexdigest(),
+            "configuration": dict(dotted_values(asdict(self.plan.config(self.config, NOMINAL)))),
+            "disturbances": disturbances,
         }
 
 

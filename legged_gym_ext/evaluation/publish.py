@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,13 @@ def publish(config: Config, run: Path, folder: Path, iteration: int, title: str,
     if config.runner.logger == "tensorboard" and any(run.glob("events.out.tfevents.*")):
         _to_tensorboard(run, folder, iteration, scalars(cells, title))
     elif config.runner.logger == "wandb":
-        _to_wandb(config, run, folder, iteration, title, cells)
+        import wandb
+
+        try:
+            _to_wandb(config, run, folder, iteration, title, cells)
+        except wandb.Error as error:  # no key, no network
+            reason = " ".join(str(error).split())
+            print(f"not published to Weights & Biases: {reason}", file=sys.stderr, flush=True)
 
 
 def scalars(cells: Sequence[Cell], title: str) -> dict[str, float]:

@@ -73,7 +73,7 @@ def facts(heading: Heading) -> list[tuple[str, str]]:
         ("policies", listing(list(heading.policies))),
         ("engine", heading.engine),
         ("terrain", f"{listing(list(heading.kinds))}; {levels(list(heading.levels))}"),
-        ("episodes", f"{heading.episodes} for each kind, level, policy and setting{sweeps}; seed {heading.seed}"),
+        ("episodes", f"{heading.episodes} for each kind, level, policy and setting{sweeps}"),
         ("course", f"{heading.course_length:g} m in at most {heading.time_limit:g} s"),
         ("commanded speed", f"{heading.commanded_speed:g} m/s"),
     ]

@@ -184,7 +184,7 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
         depth: Whether there is a part on depth use.
     """
     ends = {end: meaning for end, meaning in ENDINGS.items() if any(cell.outcomes[end.word] for cell in cells)}
-    seed = f"drawn from seed {heading.seed}, which training does not use"
+    seed = f"drawn from a seed that no training can have ({heading.seed})"
     text = (
         f"{heading.benchmark}: {count(len(heading.kinds), 'kind')} of terrain x {count(len(heading.levels), 'level')}, "
         f"{count(heading.episodes, 'episode')} of each, on tiles {seed}. Every episode has the same time limit, "

@@ -12,7 +12,7 @@ import torch
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
-from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.episodes import TRUE, Episodes, Unit
 from legged_gym_ext.evaluation.plan import Plan
 from legged_gym_ext.evaluation.store import Store
 from legged_gym_ext.evaluation.trial import Policy, benchmark_env, run_unit
@@ -108,6 +108,6 @@ def evaluate(
 
 def _report(unit: Unit, episodes: Episodes, done: int, all_units: int, seconds_left: float) -> None:
     left = timedelta(seconds=round(seconds_left))
-    sight = "" if unit.sight == "true" else f", {unit.sight} image"
+    sight = "" if unit.sight == TRUE else f", {unit.sight} view"
     what = f"{unit.setting}, {unit.policy}{sight}, level {unit.level}"
     print(f"[{done}/{all_units}] {what}: success {episodes.success.mean():.0%}   time left {left}", flush=True)

@@ -41,12 +41,11 @@ class Store:
         path = self.folder / _IDENTITY
         if path.is_file():
             found = self._read_identity(path)
-            for name, value in self._identity.items():
-                if found.get(name) != value:
-                    raise UserError(
-                        f"'{self.folder}' holds an evaluation with another {name}: {found.get(name)}, not {value}; "
-                        f"remove it, or choose another folder with --output"
-                    )
+            if different := _first_difference(found, self._identity):
+                raise UserError(
+                    f"'{self.folder}' holds an evaluation with another {different}; remove it, or choose another "
+                    "folder with --output"
+                )
         write_file(path, json.dumps(self._identity, indent=2, sort_keys=True) + "\n")
 
     def has(self, unit: Unit) -> bool:
@@ -97,5 +96,17 @@ class Store:
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
-            raise UserError(f"'{path}' cannot be read, so '{self.folder}' is no folder of an evaluation")
+            raise UserError(f"'{path}' cannot be read; remove the folder, or choose another one with --output")
         return found
+
+
+def _first_difference(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+    """Return the name and both values of the first entry that differs, empty where all are equal."""
+    for name, value in wanted.items():
+        other = found.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            if inner := _first_difference(other, value):
+                return f"{name}: {inner}"
+        elif other != value:
+            return f"{name}: {other}, not {value}"
+    return ""

@@ -47,7 +47,7 @@ def keys_that_forbid_it(saved: Mapping[str, Any], now: Config) -> list[str]:
 
 def other_networks(saved: Mapping[str, Any], now: Config) -> str:
     """Return in which keys the configurations ask for different networks, with both values; empty if in none."""
-    before, after = dict(_values(saved)), dict(_values(asdict(now)))
+    before, after = dict(dotted_values(saved)), dict(dotted_values(asdict(now)))
     keys = [key for key in {**after, **before} if key.startswith(_SHAPE_NETWORKS) and before.get(key) != after.get(key)]
     return ", ".join(f"{key}={before.get(key)} there and {after.get(key)} here" for key in keys)
 
@@ -55,15 +55,17 @@ def other_networks(saved: Mapping[str, Any], now: Config) -> str:
 def _deciding(config: Mapping[str, Any], engines: Collection[str]) -> dict[str, Any]:
     """Return the values that count, by dotted key: of devices the type, of engines' options those of ``engines``."""
     others = tuple(f"sim.{engine}." for engine in ENGINES if engine not in engines)
-    values = {key: value for key, value in _values(config) if key.startswith(_DECIDE) and not key.startswith(others)}
+    values = {
+        key: value for key, value in dotted_values(config) if key.startswith(_DECIDE) and not key.startswith(others)
+    }
     values["sim.device"] = values["sim.device"].partition(":")[0]
     return {key: value for key, value in values.items() if not key.endswith(_NEVERTHELESS)}
 
 
-def _values(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted_values(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted keys and the values of nested dictionaries."""
     for name, value in section.items():
         if isinstance(value, Mapping):
-            yield from _values(value, f"{prefix}{name}.")
+            yield from dotted_values(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
