@@ -102,7 +102,13 @@ def evaluate(
     if kept and here().rank == 0:
         print(f"finished   {len(kept)} of {len(units)} parts, by an earlier call", flush=True)
     missing = [unit for unit in units if unit not in kept]
-    results = Session(plan, config, make_env, policies, device).run(missing, store, len(kept))
+    try:
+        results = Session(plan, config, make_env, policies, device).run(missing, store, len(kept))
+    except KeyboardInterrupt:
+        if here().rank == 0:
+            done = sum(store.has(unit) for unit in missing) + len(kept)
+            print(f"{done} of {len(units)} parts are finished and kept; --resume goes on from there", flush=True)
+        raise
     return {unit: {**kept, **results}[unit] for unit in units}
 
 

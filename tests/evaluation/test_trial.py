@@ -19,6 +19,7 @@ from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, benchmark_config
 from legged_gym_ext.evaluation.episodes import Episodes, Unit
+from legged_gym_ext.evaluation.pairs import depth_use
 from legged_gym_ext.evaluation.sight import REPLACEMENTS
 from legged_gym_ext.evaluation.trial import benchmark_env, run_unit
 from legged_gym_ext.runs.settle import settle
@@ -139,6 +140,11 @@ def test_who_needs_the_image_fails_without_it_and_who_does_not_does_not_care(sig
         needs = run_unit(env, seeing(env), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
         ignores = run_unit(env, always(speed=1.5), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
     assert true.success.all() and not needs.success.any() and ignores.success.all()
+    for shown, points in ((needs, 100.0), (ignores, 0.0)):
+        found = depth_use({UNIT: true, replace(UNIT, sight=sight): shown})
+        (overall,) = (pair.difference for pair in found if pair.kind == "all" and pair.level is None)
+        assert overall.points == points and overall.low <= points <= overall.high
+        assert (overall.low > 0) == (points > 0)
 
 
 def test_wrong_images_are_what_they_are_called() -> None:
