@@ -234,9 +234,10 @@ class ParkourEnv(Environment):
         state.contact_time.add_(self.dt).mul_(state.contact)
         state.air_time.add_(self.dt).mul_(~state.contact)
         torch.maximum(state.progress, forward.clamp(max=self.config.terrain.length), out=state.progress)
-        advanced = state.progress >= state.milestone + _ADVANCE
-        state.milestone.copy_(torch.where(advanced, state.progress, state.milestone))
-        state.stalled_time.add_(self.dt).mul_(~advanced)
+        if self.config.terminations.stuck_time > 0:
+            advanced = state.progress >= state.milestone + _ADVANCE
+            state.milestone.copy_(torch.where(advanced, state.progress, state.milestone))
+            state.stalled_time.add_(self.dt).mul_(~advanced)
         count_waypoints(self)
         self._derive()
 

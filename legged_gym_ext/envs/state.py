@@ -62,7 +62,7 @@ class EnvState:
     milestone: Tensor = _declare()
     """Progress when it last grew noticeably, (num_envs,), m."""
     stalled_time: Tensor = _declare()
-    """For how long it has not, (num_envs,), s."""
+    """For how long it has not, (num_envs,), s; both are followed only where robots can be stuck (stuck_time > 0)."""
     # Commands and actions
     forward_speed: Tensor = _declare(on_reset=OnReset.GIVEN)
     """Commanded speed toward the waypoint, (num_envs,), m/s."""

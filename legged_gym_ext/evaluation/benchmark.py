@@ -30,6 +30,9 @@ SETTINGS = {
 }
 """What each setting means, in words."""
 
+CAMERA_NOISE = ("depth_noise", "dropout", "position_noise", "rotation_noise_degrees")
+"""What disturbs the camera, in its section."""
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -131,14 +134,13 @@ def commanded_speed(config: Config) -> float:
 def _disturb(config: Config, setting: str) -> None:
     """Give a configuration the disturbances of a setting."""
     camera = CameraConfig()
-    disturbed = ("depth_noise", "dropout", "position_noise", "rotation_noise_degrees")
     config.randomization = replace(RandomizationConfig(), full_at_level=0)
     config.observations.noise = NoiseConfig()
-    for name in disturbed:
+    for name in CAMERA_NOISE:
         setattr(config.camera, name, getattr(camera, name))
     if setting == RANDOMIZED:
         return
-    for name in disturbed:
+    for name in CAMERA_NOISE:
         setattr(config.camera, name, 0.0)
     config.observations.noise.enabled = False
     random = config.randomization

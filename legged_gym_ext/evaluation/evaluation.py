@@ -21,10 +21,8 @@ from legged_gym_ext.evaluation.publish import publish
 from legged_gym_ext.evaluation.report import write_report
 from legged_gym_ext.evaluation.session import evaluate
 from legged_gym_ext.evaluation.store import Store
-from legged_gym_ext.evaluation.summary import summarize
 from legged_gym_ext.evaluation.sweeps import SWEEPS, setting_name
 from legged_gym_ext.groups import DEPTH
-from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
@@ -111,8 +109,7 @@ class Evaluation:
         results = evaluate(plan, self.config, make_env, self.policies, self.units, store, device, resume)
         heading = self.heading
         if here().rank == 0:
-            write_report(self.folder, heading, results)
-            cells = summarize(results, heading.course_length, heading.kinds)
+            cells = write_report(self.folder, heading, results)
             publish(self.config, self.checkpoint.parent, self.folder, heading.checkpoint, self.title, cells)
             print(f"report     {self.folder / 'report.html'}", flush=True)
         return results
@@ -185,20 +182,11 @@ def load_policies(
     with closing(factories.make_env(smallest, smallest.env.num_envs, torch_device(config.sim.device))) as env:
         runner = factories.make_runner(env, smallest, None, device)
         runner.load(str(checkpoint), resume=False)
-        names = ("student", "teacher") if asked in (None, "both") else (asked,)
-        policies = {name: runner.get_inference_policy(name) for name in names if _has(runner, name, asked)}
+        names = ["student", "teacher"] if asked in (None, "both") else [asked]
+        if asked is None and not runner.is_trained("student"):
+            names.remove("student")
+        policies = {name: runner.get_inference_policy(name) for name in names}
     actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
     if strange := policies.keys() - actors.keys():
         raise UserError(f"the {strange.pop()} does not say what it sees of the terrain, as a ParkourActor does")
     return actors, runner.total_steps
-
-
-def _has(runner: ParkourRunner, name: str, asked: str | None) -> bool:
-    """Return whether there is such a policy; one that nobody has asked for may be missing."""
-    if asked is not None or name == "teacher":
-        return True
-    try:
-        runner.get_inference_policy(name)
-    except UserError:
-        return False
-    return True

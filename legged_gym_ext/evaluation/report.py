@@ -25,9 +25,10 @@ DIGITS = 6
 """Of the numbers in report.json and report.csv."""
 
 
-def write_report(folder: Path, heading: Heading, results: Results) -> None:
+def write_report(folder: Path, heading: Heading, results: Results) -> list[Cell]:
     """Write ``report.json``, ``report.csv``, ``report.html``, ``report.md`` and figures into ``folder``.
 
+    Returns the cells of the report.
     The same heading and results give the same bytes.
 
     Raises:
@@ -62,6 +63,7 @@ def write_report(folder: Path, heading: Heading, results: Results) -> None:
         "robustness": [_point_as_data(point) for point in points],
     }
     write_files(folder, document.files() | {"report.csv": table(cells), "report.json": as_json(content)})
+    return cells
 
 
 def facts(heading: Heading) -> list[tuple[str, str]]:

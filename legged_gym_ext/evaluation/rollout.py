@@ -10,7 +10,7 @@ from rsl_rl.models import MLPModel
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, commanded_speed
+from legged_gym_ext.evaluation.benchmark import CAMERA_NOISE, PARKOUR_V1, commanded_speed
 from legged_gym_ext.terrain.kinds import only
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ AS_IN_THE_BENCHMARK = (
 NOTHING_RANDOM = (
     "observations.noise.enabled=false",
     "randomization.enabled=false",
-    "camera.depth_noise=0.0",
-    "camera.dropout=0.0",
-    "camera.position_noise=0.0",
-    "camera.rotation_noise_degrees=0.0",
+    *(f"camera.{name}=0.0" for name in CAMERA_NOISE),
 )
 """Changes to a run's configuration that switch noise, domain randomization, latency and pushes off.
 
@@ -75,10 +72,9 @@ def choose_policy(runner: ParkourRunner, name: str | None) -> tuple[MLPModel, st
         UserError: The run has no trained student, and no other policy would do.
     """
     if name is None:
-        try:
+        if runner.is_trained("student"):
             return runner.get_inference_policy("student"), "student"
-        except UserError:
-            return runner.get_inference_policy("teacher"), "teacher (this run has no trained student yet)"
+        return runner.get_inference_policy("teacher"), "teacher (this run has no trained student yet)"
     return runner.get_inference_policy("teacher" if name == "teacher" else "student"), name
 
 

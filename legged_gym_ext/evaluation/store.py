@@ -17,7 +17,8 @@ from legged_gym_ext.runs.atomic import write_file
 
 _IDENTITY = "evaluation.json"
 _BY_WORD = {outcome.word: int(outcome) for outcome in ENDS}
-_TEXT, _WHOLE = "kind", "tile"
+_TYPES = {"kind": str, "tile": np.int64, "outcome": np.int64}
+"""Of the columns that are no float64."""
 
 
 class Store:
@@ -77,12 +78,8 @@ class Store:
             if not rows or not text.endswith("\n"):
                 raise ValueError("it is cut short")
             columns = {name: [row[name] for row in rows] for name in Episodes.__dataclass_fields__}
-            arrays = {
-                name: np.array([_BY_WORD[value] for value in values] if name == "outcome" else values).astype(
-                    str if name == _TEXT else np.int64 if name in ("outcome", _WHOLE) else np.float64
-                )
-                for name, values in columns.items()
-            }
+            columns["outcome"] = [_BY_WORD[word] for word in columns["outcome"]]
+            arrays = {name: np.array(values).astype(_TYPES.get(name, np.float64)) for name, values in columns.items()}
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(f"cannot read '{path}', which is damaged: remove it and evaluate again") from error
         return Episodes(**arrays)

@@ -159,14 +159,22 @@ class ParkourRunner(OnPolicyRunner):
         """
         if policy not in {"student", *self.lanes}:
             raise unknown("policy", policy, sorted({"student", *self.lanes}))
-        trained = [phase.policy() for phase in self.phases.values() if phase.lane == policy]
-        network = next((network for network in trained if network is not None), None)
+        network = self._trained(policy)
         if network is None:
             start = f" (distill.start={self.config.distill.start})" if policy == "student" else ""
             raise UserError(f"this run has no trained {policy} after {self.iteration} iterations{start}; use teacher")
         network = deepcopy(network).eval()
         network.reset()
         return network
+
+    def is_trained(self, policy: str) -> bool:
+        """Return whether there is a policy of that name for :meth:`get_inference_policy`."""
+        return self._trained(policy) is not None
+
+    def _trained(self, lane: str) -> MLPModel | None:
+        """Return the lane's policy itself, None where no phase has trained one yet."""
+        policies = (phase.policy() for phase in self.phases.values() if phase.lane == lane)
+        return next((policy for policy in policies if policy is not None), None)
 
     def _begin(self, random_ages: bool | None) -> None:
         """Where nothing has begun yet, start all lanes, in the same state; None = as configured."""
@@ -207,15 +215,11 @@ class ParkourRunner(OnPolicyRunner):
         from legged_gym_ext.evaluation.during_training import success_rates  # which imports this package
 
         started = time.perf_counter()
-        policies = {name: self.get_inference_policy(name) for name in self.lanes if self._is_trained(name)}
+        policies = {name: self.get_inference_policy(name) for name in self.lanes if self.is_trained(name)}
         actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
         rates = success_rates(self.config, actors, torch.device(self.device))
         if here().rank == 0:
             self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started)
-
-    def _is_trained(self, lane: str) -> bool:
-        """Return whether a phase has a policy for the lane already."""
-        return any(phase.lane == lane and phase.policy() is not None for phase in self.phases.values())
 
     def _steps(self, outcomes: Mapping[str, Outcome]) -> int:
         """Return the environment steps of all ranks in an iteration in which these phases ran."""

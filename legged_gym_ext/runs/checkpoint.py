@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.runs.atomic import replacing
 
 FORMAT = "legged_gym_ext checkpoint"
 VERSION = 3
@@ -27,22 +26,12 @@ def save_checkpoint(content: dict[str, Any], path: str | Path) -> None:
         UserError: Where the file cannot be written, as on a full disk. Nothing is left behind.
     """
     path = Path(path)
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with replacing(path) as file:
             torch.save({"format": FORMAT, "version": VERSION, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as either
         reason = "no space left on the disk" if _is_full(error) else str(error).splitlines()[0]
         raise UserError(f"cannot write checkpoint '{path}': {reason}; earlier checkpoints are as they were") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

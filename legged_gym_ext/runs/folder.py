@@ -89,11 +89,10 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
     Raises:
         UserError: there is no such run or checkpoint.
     """
-    if args.pretrained:
-        if args.load_run:
-            raise UserError("--pretrained and --load_run both say what to load; give one of them")
-        args.load_run = str(paths.PRETRAINED)
-    run = _find_run(args.load_run or LAST_RUN, args.task or "", args.experiment_name or "")
+    if args.pretrained and args.load_run:
+        raise UserError("--pretrained and --load_run both say what to load; give one of them")
+    wanted = str(paths.PRETRAINED) if args.pretrained else args.load_run or LAST_RUN
+    run = _find_run(wanted, args.task or "", args.experiment_name or "")
     checkpoint = find_checkpoint(run, args.checkpoint)
     return load_saved_config(run / CONFIG_FILE, args.overrides), checkpoint
 

@@ -70,7 +70,7 @@ def test_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: py
             arguments[1].write(b"half of it")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = checkpoint_module.torch if fail_in == "torch.save" else checkpoint_module.os
+    target = checkpoint_module.torch if fail_in == "torch.save" else os
     monkeypatch.setattr(target, "save" if fail_in == "torch.save" else "fsync", full)
     with pytest.raises(UserError, match="no space left on the disk") as error:
         save_checkpoint({"iteration": 2}, path)

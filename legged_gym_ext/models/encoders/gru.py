@@ -1,11 +1,78 @@
-"""A GRU over a sequence in which episodes end, for the encoders that have one."""
+"""Encoders that remember by a GRU, and how it runs over a sequence in which episodes end."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from legged_gym_ext.models.encoders.base import Encoder
+
+
+class GruEncoder(Encoder):
+    """Image features, fused with proprioception, go through a GRU, whose hidden state is the memory.
+
+    Args:
+        num_proprio: Size of the proprioception.
+        image_shape: Rows and columns of the depth image.
+        latent_dim: Size of the latent.
+        options: Of the kind of encoder; ``gru_hidden`` is the size of the memory.
+        cnn: Makes features of images (batch, 1, rows, columns).
+        fusion: Makes the GRU's input of features and proprioception, one after the other.
+        fused: Size of that input.
+    """
+
+    def __init__(
+        self,
+        num_proprio: int,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        options: Any,
+        cnn: nn.Module,
+        fusion: nn.Module,
+        fused: int,
+    ) -> None:
+        super().__init__(num_proprio, image_shape, latent_dim, options)
+        self.cnn, self.fusion = cnn, fusion
+        self.gru = nn.GRU(fused, options.gru_hidden, batch_first=True)
+        self.output = nn.Sequential(nn.Linear(options.gru_hidden, latent_dim), nn.Tanh())
+        self.memory_size = options.gru_hidden
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return the CNN's features (batch, size)."""
+        return self.cnn(self.as_images(images))
+
+    def forward_sequence(
+        self, features: Tensor, proprioception: Tensor, memory: Tensor, dones: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run fusion and GRU over a sequence, starting anew after each end of an episode."""
+        fused = self.fusion(torch.cat([features, proprioception], dim=-1))
+        outputs, memory = run_gru(self.gru, fused, memory, dones)
+        return self.output(outputs), memory
+
+    def export(self) -> nn.Module:
+        """Return one step through copies of all layers."""
+        return _Step(self)
+
+
+class _Step(nn.Module):
+    def __init__(self, encoder: GruEncoder) -> None:
+        super().__init__()
+        self.rows, self.columns = encoder.image_shape
+        self.cnn = deepcopy(encoder.cnn)
+        self.fusion = deepcopy(encoder.fusion)
+        self.gru = deepcopy(encoder.gru)
+        self.output = deepcopy(encoder.output)
+
+    def forward(self, images: Tensor, proprioception: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        feature = self.cnn(images.reshape(-1, 1, self.rows, self.columns))
+        fused = self.fusion(torch.cat([feature, proprioception], dim=-1))
+        outputs, memory = self.gru(fused.unsqueeze(1), memory)
+        return self.output(outputs.squeeze(1)), memory
 
 
 def run_gru(gru: nn.GRU, inputs: Tensor, memory: Tensor, dones: Tensor | None) -> tuple[Tensor, Tensor]:

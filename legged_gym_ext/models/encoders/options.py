@@ -16,41 +16,35 @@ if TYPE_CHECKING:
 class EncoderOptions:
     """What an encoder can be told; the options of each are a class of their own, whose ``kind`` is its name."""
 
+    smallest_image = 1
+    """Rows and columns of which its convolutions leave something."""
     kind: str = ""
 
     def check(self, config: Config) -> None:
         """Raise a UserError where the rest of the configuration is not for this encoder."""
+        for i, size in enumerate(config.camera.resolution):
+            if size < self.smallest_image:
+                raise UserError(
+                    f"camera.resolution[{i}]: expected a number >= {self.smallest_image} with "
+                    f"student.encoder.kind={self.kind}, got {size}"
+                )
 
 
 @dataclass
 class SpecOptions(EncoderOptions):
     """The specification's encoder: CNN, fusion with proprioception, GRU."""
 
+    smallest_image = 10
     kind: str = kind_name("spec")
     gru_hidden: int = count(512)
     fusion_hidden: int = count(128)
-
-    def check(self, config: Config) -> None:
-        """Raise a UserError where the convolutions would leave nothing of the image."""
-        _require_resolution(config, 10, self.kind)
 
 
 @dataclass
 class LightOptions(EncoderOptions):
     """A small encoder with strided convolutions and a GRU, for CPUs and for robots."""
 
+    smallest_image = 9
     kind: str = kind_name("light")
     gru_hidden: int = count(128)
     image_features: int = count(64)
-
-    def check(self, config: Config) -> None:
-        """Raise a UserError where the convolutions would leave nothing of the image."""
-        _require_resolution(config, 9, self.kind)
-
-
-def _require_resolution(config: Config, at_least: int, kind: str) -> None:
-    for i, size in enumerate(config.camera.resolution):
-        if size < at_least:
-            raise UserError(
-                f"camera.resolution[{i}]: expected a number >= {at_least} with student.encoder.kind={kind}, got {size}"
-            )
