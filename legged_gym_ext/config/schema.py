@@ -159,7 +159,9 @@ class HeightScanConfig:
 class CommandsConfig:
     """Velocity commands that follow the waypoints."""
 
-    forward_speed: list[float] = interval(0.4, 1.0, NOT_NEGATIVE)
+    forward_speed: list[float] = interval(0.4, 1.0, NOT_NEGATIVE)  # m/s, drawn each episode
+    start_speed: list[float] = interval(0.4, 1.0, NOT_NEGATIVE)  # that range at level 0
+    full_at_level: int = not_negative(0)  # terrain level from which forward_speed holds; 0 = everywhere
     heading_gain: float = not_negative(1.5)  # 1/s: yaw rate per heading error
     max_yaw_rate: float = not_negative(1.0)
     waypoint_radius: float = positive(0.25)  # a waypoint counts as reached within this distance or once it is behind
@@ -192,6 +194,8 @@ class RewardsConfig:
     """Weights (per second) and parameters of the reward terms; each weight is a function of that name in rewards.py."""
 
     weights: dict[str, float] = by_name({})
+    start_weights: dict[str, float] = by_name({})  # those that some terms have at level 0
+    full_at_level: int = not_negative(0)  # terrain level from which weights hold; 0 = everywhere
     tracking_sigma: float = positive(0.25)
     yaw_sigma: float = positive(0.25)
     air_time_target: float = positive(0.4)  # s

@@ -7,8 +7,27 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from legged_gym_ext.terrain.curriculum import share_of
+
 if TYPE_CHECKING:
+    from legged_gym_ext.config.schema import CommandsConfig
     from legged_gym_ext.envs.parkour_env import ParkourEnv
+
+
+def forward_speed(config: CommandsConfig, level: Tensor, random: Tensor) -> Tensor:
+    """Return the speeds (num_envs,), m/s, commanded in episodes at terrain levels (num_envs,).
+
+    A beginner walks slowly, and who is to cross a gap must be quick: the range moves with the level.
+
+    Args:
+        config: The ranges at the beginning and in the end.
+        level: Terrain levels.
+        random: Uniform in [0, 1), (num_envs,).
+    """
+    start = config.start_speed if config.full_at_level > 0 else config.forward_speed
+    share = share_of(level, config.full_at_level)
+    low, high = (first + (last - first) * share for first, last in zip(start, config.forward_speed, strict=True))
+    return low + (high - low) * random
 
 
 def offset_to_waypoint(env: ParkourEnv) -> Tensor:

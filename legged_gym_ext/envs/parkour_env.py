@@ -14,7 +14,7 @@ from legged_gym_ext.device.cpu import one_thread
 from legged_gym_ext.device.cuda_graph import GraphedCall
 from legged_gym_ext.envs import observations, randomization, rewards, terminations
 from legged_gym_ext.envs.base import Environment
-from legged_gym_ext.envs.commands import count_waypoints
+from legged_gym_ext.envs.commands import count_waypoints, forward_speed
 from legged_gym_ext.envs.derived import Derived, Deriver
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
@@ -55,7 +55,7 @@ class ParkourEnv(Environment):
         self.config, self.cfg = config, config
         self.num_envs, self.num_actions = num_envs, NUM_JOINTS
         self.device = device
-        self.reward_weights = rewards.active_terms(config.rewards.weights)
+        self.reward_weights = rewards.Weights(config.rewards, device)
         self.term_groups = observations.term_groups(config.observations.others, device)
 
         self.robot = load_robot(config.robot)
@@ -74,7 +74,6 @@ class ParkourEnv(Environment):
         self.default_joint_pos = constant(self.robot.default_joint_pos)
         self.soft_range = constant(self.robot.soft_range.T.copy())
         self.hip_columns = constant(self.robot.hips)
-        self._reward_weights = constant(list(self.reward_weights.values())) * self.dt
         self._deriver = Deriver(num_envs, config.rewards.edge_distance, device)
         self._tile_lowest = self.library.waypoints[..., 2].amin(dim=1)
         self._push_interval = round(config.randomization.push_interval / self.dt)
@@ -243,7 +242,8 @@ class ParkourEnv(Environment):
 
     def _reward(self) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the reward terms, (num_envs,), and the mean of each per second, (terms,)."""
-        terms = torch.stack([rewards.TERMS[name](self) for name in self.reward_weights], dim=1) * self._reward_weights
+        weights = self.reward_weights.at(self.state.terrain_level) * self.dt
+        terms = torch.stack([rewards.TERMS[name](self) for name in self.reward_weights.names], dim=1) * weights
         self.state.last_joint_vel.copy_(self.sim_state.joint_vel)
         total = terms.sum(dim=1)
         return total.clamp(min=0) if self.config.rewards.only_positive else total, terms.mean(dim=0) / self.dt
@@ -261,7 +261,7 @@ class ParkourEnv(Environment):
             "progress": state.progress.clone(),
             "terrain_level": state.terrain_level.clone(),
             "log": {
-                **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights, mean_terms, strict=True)},
+                **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights.names, mean_terms, strict=True)},
                 "Speed/commanded": state.forward_speed.mean(),
                 "Speed/toward_waypoint": toward.mean(),
                 "Health/diverged": self.sim_state.diverged.float().sum(),
@@ -282,7 +282,7 @@ class ParkourEnv(Environment):
         state.reset(
             mask,
             terrain_level=level,
-            forward_speed=draw["forward_speed"][:, 0],
+            forward_speed=forward_speed(config.commands, level, draw["forward_speed"][:, 0]),
             action_latency=late * (share > 0),
         )
         self.simulator.set_tiles(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from legged_gym_ext.config.schema import Config, RandomizationConfig
 from legged_gym_ext.simulators.base import DOMAIN_WIDTHS, DomainParameters
+from legged_gym_ext.terrain.curriculum import share_of
 
 
 class UniformColumns:
@@ -37,9 +38,9 @@ def episode_ranges(
 ) -> dict[str, list[list[float]]]:
     """Return the ranges of everything that a new episode draws.
 
-    ``choices`` (2) are uniform in [0, 1): for the level and for the tile's variant. ``domain`` are the columns of
-    ``DomainParameters.of``; ``latency`` is to be rounded down. ``position`` (3) is at ``height`` over the start line,
-    within ``platform`` of it, m.
+    ``choices`` (2) are uniform in [0, 1): for the level and for the tile's variant; so is ``forward_speed``, of the
+    level's range. ``domain`` are the columns of ``DomainParameters.of``; ``latency`` is to be rounded down.
+    ``position`` (3) is at ``height`` over the start line, within ``platform`` of it, m.
     """
     random = config.randomization
     domain = {
@@ -55,7 +56,7 @@ def episode_ranges(
         "choices": [[0.0, 1.0]] * 2,
         "domain": [domain[name] for name, width in DOMAIN_WIDTHS.items() for _ in range(width)],
         "latency": [[low, high + 1]],
-        "forward_speed": [config.commands.forward_speed],
+        "forward_speed": [[0.0, 1.0]],
         "position": [_around(0.0, platform), _around(0.0, platform), [height, height]],
         "yaw": [_around(0.0, random.initial_yaw)],
         "joint_pos": [_around(default, random.initial_joint_pos) for default in default_joint_pos],
@@ -80,9 +81,7 @@ def strength(config: RandomizationConfig, level: Tensor) -> Tensor:
     """
     if not config.enabled:
         return torch.zeros_like(level, dtype=torch.float32)
-    if config.full_at_level == 0:
-        return torch.ones_like(level, dtype=torch.float32)
-    return (level / config.full_at_level).clamp(max=1.0)
+    return share_of(level, config.full_at_level)
 
 
 def _around(middle: float, reach: float) -> list[float]:

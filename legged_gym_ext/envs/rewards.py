@@ -14,8 +14,10 @@ from torch import Tensor
 
 from legged_gym_ext.envs.state import CONTACT_FORCE
 from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.terrain.curriculum import share_of
 
 if TYPE_CHECKING:
+    from legged_gym_ext.config.schema import RewardsConfig
     from legged_gym_ext.envs.parkour_env import ParkourEnv
 
 
@@ -187,16 +189,36 @@ TERMS: dict[str, Callable[[ParkourEnv], Tensor]] = {
 """The terms by the name under which ``rewards.weights`` weighs them."""
 
 
-def active_terms(weights: dict[str, float]) -> dict[str, float]:
-    """Return the weights that are not zero.
+class Weights:
+    """The weights of the terms that count. Some may begin, at level 0, with another weight (``rewards.start_weights``).
+
+    Args:
+        config: Weights per second.
+        device: Of the environment.
 
     Raises:
         UserError: A name is no term's, or no weight is left.
     """
-    for name in weights:
-        if name not in TERMS:
-            raise unknown("reward term in rewards.weights", name, TERMS)
-    active = {name: weight for name, weight in weights.items() if weight != 0}
-    if not active:
-        raise UserError("rewards.weights: no reward term has a weight other than 0")
-    return active
+
+    def __init__(self, config: RewardsConfig, device: torch.device) -> None:
+        for key, weights in (("weights", config.weights), ("start_weights", config.start_weights)):
+            for name in weights:
+                if name not in TERMS:
+                    raise unknown(f"reward term in rewards.{key}", name, TERMS)
+        full, start = config.weights, config.weights | config.start_weights
+        if config.full_at_level == 0:
+            start = full
+        self.names = [name for name in start if start[name] != 0 or full.get(name, 0) != 0]
+        """Of the terms."""
+        if not self.names:
+            raise UserError("rewards.weights: no reward term has a weight other than 0")
+        self._full = torch.tensor([float(full.get(name, 0)) for name in self.names], device=device)
+        self._start = torch.tensor([float(start[name]) for name in self.names], device=device)
+        self._change = start != full
+        self._full_at_level = config.full_at_level
+
+    def at(self, level: Tensor) -> Tensor:
+        """Return the weights at terrain levels (num_envs,): (terms,), or (num_envs, terms) where they change."""
+        if not self._change:
+            return self._full
+        return torch.lerp(self._start, self._full, share_of(level, self._full_at_level)[:, None])

@@ -93,7 +93,7 @@ def benchmark_config(
     config.env.episode_length_s = benchmark.time_limit
     config.curriculum.enabled = False
     config.terminations = replace(TerminationsConfig(), stuck_time=benchmark.stuck_time)
-    config.commands.forward_speed = [speed, speed]
+    command(config, speed)
     config.commands.waypoint_radius = Config().commands.waypoint_radius
     edges = RewardsConfig()  # which are counted
     config.rewards.edge_distance, config.rewards.edge_height = edges.edge_distance, edges.edge_height
@@ -113,6 +113,8 @@ _FIXED = {
     "camera.rotation_noise_degrees": "--robustness=mount_error changes it",
     "env": "--episodes chooses how many",
     "commands.forward_speed": "--speed changes it",
+    "commands.start_speed": "--speed changes it",
+    "commands.full_at_level": "--speed changes it",
     "commands.waypoint_radius": "its report says what it is",
     "rewards.edge_distance": "its report says what it is",
     "rewards.edge_height": "its report says what it is",
@@ -129,6 +131,11 @@ def commanded_speed(config: Config) -> float:
     """Return the middle of the speeds that a run was trained with, m/s."""
     low, high = config.commands.forward_speed
     return (low + high) / 2
+
+
+def command(config: Config, speed: float) -> None:
+    """Command one speed, m/s, at all levels."""
+    config.commands.forward_speed, config.commands.full_at_level = [speed, speed], 0
 
 
 def _disturb(config: Config, setting: str) -> None:

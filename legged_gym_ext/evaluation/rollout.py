@@ -10,7 +10,7 @@ from rsl_rl.models import MLPModel
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.evaluation.benchmark import CAMERA_NOISE, PARKOUR_V1, commanded_speed
+from legged_gym_ext.evaluation.benchmark import CAMERA_NOISE, PARKOUR_V1, command, commanded_speed
 from legged_gym_ext.terrain.kinds import only
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def overrides(terrain: str | None, randomize: bool) -> list[str]:
 
 
 def hold_speed(config: Config, overrides: Sequence[str]) -> None:
-    """Command one speed, the middle of a run's range, unless the ``overrides`` say which."""
+    """Command one speed at all levels, the middle of a run's range, unless the ``overrides`` say which."""
     if not any(override.partition("=")[0] in ("commands", "commands.forward_speed") for override in overrides):
-        config.commands.forward_speed = [commanded_speed(config)] * 2
+        command(config, commanded_speed(config))
+    config.commands.full_at_level = 0
 
 
 def check_level(level: int | None, levels: int) -> None:

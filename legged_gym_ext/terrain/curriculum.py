@@ -24,6 +24,18 @@ def first_level(random: Tensor, config: CurriculumConfig) -> Tensor:
     return choose(random, config.start_level + 1)
 
 
+def share_of(level: Tensor, full_at_level: int) -> Tensor:
+    """Return how much of something that grows with the level there is at levels (N,): 0 to 1, (N,) float32.
+
+    Args:
+        level: Levels, (N,).
+        full_at_level: Level from which there is all of it, in equal steps from none at level 0; 0 = all everywhere.
+    """
+    if full_at_level == 0:
+        return torch.ones_like(level, dtype=torch.float32)
+    return (level / full_at_level).clamp(max=1.0)
+
+
 def next_level(
     level: Tensor,
     finished: Tensor,

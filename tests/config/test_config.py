@@ -171,8 +171,8 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("sim.dt=1e-30", "sim.dt: expected a number >= 1e-05, got 1e-30"),
         ("terrain.length=1e6", "terrain.length: expected a number from 1 to 1000, got 1000000.0"),
         (
-            "camera.resolution=[9,64]",
-            "camera.resolution[0]: expected a number >= 10 with student.encoder.kind=spec, got 9",
+            "camera.resolution=[8,64]",
+            "camera.resolution[0]: expected a number >= 9 with student.encoder.kind=light, got 8",
         ),
         ("teacher.activation=eluu", "did you mean 'elu'?"),
         ("teacher.hidden_dims=[]", "teacher.hidden_dims: expected one number at least, got []"),

@@ -56,6 +56,7 @@ NO_RULE = {  # but that of all numbers
     "camera.far",
     "camera.pitch_degrees",
     "rewards.weights",
+    "rewards.start_weights",
     "robot.urdf",
     "robot.default_pose",
     "robot.hips",
@@ -332,7 +333,7 @@ def test_all_that_is_wrong_with_a_value_can_be_told() -> None:
 
 def test_allowed_names_of_a_key() -> None:
     assert allowed("runner.logger") == ("tensorboard", "wandb", "none")
-    for key, (value, rule) in FIELDS.items():
+    for key, value, rule in walk(Config()):
         if isinstance(rule, Choice):
             assert value in allowed(key)
 

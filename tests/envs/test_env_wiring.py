@@ -229,3 +229,16 @@ def test_episodes_start_with_the_configured_speeds_headings_and_poses() -> None:
         assert spread(env.get_observations()["proprio"][:, 9].double().numpy(), 2 * 0.31, 2 * 0.37)
         for column in (env.sim_state.joint_pos - env.default_joint_pos).double().numpy().T:
             assert spread(column, -0.02, 0.02)
+
+
+def test_commanded_speeds_move_from_the_first_range_to_the_last_with_the_level() -> None:
+    config = plain_config()
+    config.commands.start_speed, config.commands.forward_speed = [0.1, 0.2], [0.5, 1.0]
+    config.commands.full_at_level, config.curriculum.start_level, config.terrain.levels = 4, 6, 7
+    env = ParkourEnv(config, 800, CPU)
+    for level in range(7):
+        share = min(level / 4, 1)
+        speeds = env.state.forward_speed[env.state.terrain_level == level].double().numpy()
+        assert spread(speeds, 0.1 + 0.4 * share, 0.2 + 0.8 * share), level
+    config.commands.full_at_level = 0
+    assert spread(ParkourEnv(config, 300, CPU).state.forward_speed.double().numpy(), 0.5, 1.0)

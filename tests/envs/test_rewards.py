@@ -148,3 +148,38 @@ def test_the_tasks_reward_what_is_good_and_punish_what_is_bad(task: str) -> None
     for name, weight in weights.items():
         assert weight >= 0 if name in GOOD else weight <= 0, name
     assert weights["tracking_goal_vel"] > 0 > weights["termination"]
+
+
+def test_some_weights_move_from_the_first_value_to_the_last_with_the_level() -> None:
+    config = plain_config()
+    config.rewards.weights = {"alive": 1.0, "orientation": 0.0, "flight": -2.0}
+    config.rewards.start_weights = {"flight": -10.0, "orientation": -3.0, "joint_vel": 5.0}
+    config.rewards.full_at_level, config.curriculum.start_level, config.terrain.levels = 4, 6, 7
+    env = ParkourEnv(config, 40, CPU)
+    terms = {name: torch.rand(40) for name in ("alive", "orientation", "flight", "joint_vel")}
+    original = dict(rewards.TERMS)
+    try:
+        for name, value in terms.items():
+            rewards.TERMS[name] = lambda e, value=value: value
+        level = env.state.terrain_level.clone()
+        _, reward, _, extras = env.step(torch.zeros(40, 10))
+    finally:
+        rewards.TERMS.update(original)
+    left = 1 - level.clamp(max=4) / 4
+    parts = {
+        "alive": terms["alive"],
+        "flight": (-2 - 8 * left) * terms["flight"],
+        "orientation": -3 * left * terms["orientation"],
+        "joint_vel": 5 * left * terms["joint_vel"],
+    }
+    assert len(set(level.tolist())) == 7
+    assert torch.allclose(reward, env.dt * sum(parts.values()), atol=1e-6)
+    for name, part in parts.items():
+        assert extras["log"][f"Reward/{name}"] == pytest.approx(part.mean().item(), rel=1e-5)
+
+
+def test_weights_at_the_start_need_a_level_at_which_they_end() -> None:
+    config = plain_config()
+    config.rewards.weights, config.rewards.start_weights = {"alive": 1.0}, {"alive": 3.0}
+    env = ParkourEnv(config, 2, CPU)
+    assert env.step(torch.zeros(2, 10))[1].tolist() == pytest.approx([env.dt] * 2)
