@@ -52,6 +52,12 @@ def _check_combinations(config: Config) -> None:
             raise UserError("teacher.kind: expected another teacher than 'depth' with camera.enabled=false")
         if config.distill.enabled:
             raise UserError("distill.enabled: expected false with camera.enabled=false: the student needs the camera")
+    if config.teacher.kind == "depth" and any(size % config.teacher.depth_block for size in config.camera.resolution):
+        rows, columns = config.camera.resolution
+        raise UserError(
+            f"teacher.depth_block: expected a divisor of camera.resolution = [{rows}, {columns}], "
+            f"got {config.teacher.depth_block}"
+        )
     if config.distill.enabled:
         config.student.encoder.check(config)
     if config.teacher.kind == "scandots" and not config.height_scan.enabled:

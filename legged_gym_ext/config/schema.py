@@ -261,6 +261,7 @@ class TeacherConfig:
     init_noise_std: float = positive(1.0)
     # On the teacher's image, about 43 / 4096: Adam moves many pixels too fast; 1 = the spec.
     depth_gain: float = positive(0.01)
+    depth_block: int = count(1)  # and blocks of so many pixels, squared, share a weight; 1 = the spec
     scan_encoder_dims: list[int] = layers(128, 64)  # hidden layers; the latent has latent_dim
 
 

@@ -36,7 +36,9 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         actor |= {
             "class_name": "legged_gym_ext.models.teacher:DepthTeacher",
             "mixed_precision": bfloat16,
+            "image_shape": list(config.camera.resolution),
             "depth_gain": teacher.depth_gain,
+            "depth_block": teacher.depth_block,
         }
     else:
         sees = SCAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -44,39 +45,69 @@ class ImageLinear(nn.Module):
     and nothing else, a matrix product of their own, in bfloat16 if so told. As the same arithmetic serves the rollout
     and the update, the probability ratio stays exact, which autocast in the update alone would spoil.
 
+    Adam moves every weight by about the learning rate, so thousands of correlated pixels move the output far more than
+    the other inputs do, and an adaptive learning rate falls to its floor. Two remedies leave it a linear layer over all
+    pixels: a factor on the image, and weights that the pixels of a block have in common.
+
     Args:
-        linear: The layer whose weights it takes over.
-        image_columns: Which columns of the weight read the image.
+        linear: The layer whose weights it takes over, with one image column for each block of pixels.
+        first_column: Of those that read the image.
+        image_shape: Rows and columns of the image.
         dtype: To multiply the image in.
-        image_gain: Factor on the image. Adam moves every weight by about the learning rate, so thousands of correlated
-            pixels move the output far more than the other inputs do, and an adaptive learning rate falls to its floor.
+        image_gain: Factor on the image.
+        block: Side of the square blocks of pixels that share a weight, by way of their mean.
     """
 
-    def __init__(self, linear: nn.Linear, image_columns: slice, dtype: torch.dtype, image_gain: float) -> None:
+    def __init__(
+        self,
+        linear: nn.Linear,
+        first_column: int,
+        image_shape: Sequence[int],
+        dtype: torch.dtype,
+        image_gain: float,
+        block: int,
+    ) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.image_shape = tuple(image_shape)
+        self.blocks = num_blocks(image_shape, block)
+        self.in_features = linear.in_features - self.blocks + math.prod(image_shape)
+        self.out_features = linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
-        self.image_columns = image_columns
+        self.first_column = first_column
         self.dtype = dtype
         self.image_gain = image_gain
+        self.block = block
 
     def plain(self) -> nn.Linear:
         """Return an ordinary layer that computes the same, in float32, from ``cat[proprio, image, others]``."""
         linear = nn.Linear(self.in_features, self.out_features, device=self.weight.device)
-        weight = self.weight.detach().clone()
-        weight[:, self.image_columns] *= self.image_gain
-        linear.load_state_dict({"weight": weight, "bias": self.bias})
+        before, image, behind = self._parts()
+        rows, columns = self.image_shape
+        per_block = image.unflatten(1, (rows // self.block, columns // self.block)) * (self.image_gain / self.block**2)
+        per_pixel = per_block.repeat_interleave(self.block, dim=1).repeat_interleave(self.block, dim=2).flatten(1)
+        linear.load_state_dict({"weight": torch.cat([before, per_pixel, behind], dim=1), "bias": self.bias})
         return linear
 
     def forward(self, input: _Input) -> Tensor:
         """Return (batch, out_features) for vectors ``cat[proprio, others]`` (batch, ...) and the frames they saw."""
         vectors, images, index = input.vectors, input.frames.images, input.frames.index
-        start, stop = self.image_columns.start, self.image_columns.stop
-        parts = self.weight.split([start, stop - start, self.in_features - stop], dim=1)  # slices: slow backward
-        seen = F.linear(images.to(self.dtype), parts[1].to(self.dtype)).to(vectors.dtype) * self.image_gain
+        before, image, behind = self._parts()
+        if self.block > 1:
+            images = F.avg_pool2d(images.view(-1, 1, *self.image_shape), self.block).flatten(1)
+        seen = F.linear(images.to(self.dtype), image.to(self.dtype)).to(vectors.dtype) * self.image_gain
         if index is not None:
             seen = F.embedding(index, seen)  # seen[index] with a backward five times as fast
-        return F.linear(vectors, torch.cat([parts[0], parts[2]], dim=1), self.bias) + seen
+        return F.linear(vectors, torch.cat([before, behind], dim=1), self.bias) + seen
+
+    def _parts(self) -> Sequence[Tensor]:
+        """Return the weight's columns for proprioception, for the image's blocks and for the others."""
+        others = self.weight.shape[1] - self.first_column - self.blocks
+        return self.weight.split([self.first_column, self.blocks, others], dim=1)  # slices have a slow backward
+
+
+def num_blocks(image_shape: Sequence[int], block: int) -> int:
+    """Return how many square blocks with that side an image of these rows and columns consists of."""
+    return math.prod(size // block for size in image_shape)
 
 
 class DepthTeacher(ParkourActor):
@@ -88,7 +119,10 @@ class DepthTeacher(ParkourActor):
         obs_set: Name of the set.
         output_dim: Number of actions.
         mixed_precision: Multiply the image in bfloat16.
-        depth_gain: Factor on the depth image, see :class:`ImageLinear`; 1 = the specification's network.
+        image_shape: Rows and columns of the depth image; None = all pixels in one row.
+        depth_gain: Factor on the depth image, see :class:`ImageLinear`.
+        depth_block: Side of the square blocks of pixels that share their weights, see there. With both 1 it is the
+            specification's network.
         mlp: The remaining arguments of rsl_rl's MLPModel.
     """
 
@@ -99,15 +133,19 @@ class DepthTeacher(ParkourActor):
         obs_set: str,
         output_dim: int,
         mixed_precision: bool = False,
+        image_shape: Sequence[int] | None = None,
         depth_gain: float = 1.0,
+        depth_block: int = 1,
         **mlp: Any,
     ) -> None:
         pixels = obs[obs_groups[obs_set][1]].shape[-1]
+        image_shape = image_shape or (1, pixels)
+        self._blocks = num_blocks(image_shape, depth_block)
         super().__init__(obs, obs_groups, obs_set, output_dim, terrain_dim=pixels, **mlp)
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
         dtype = torch.bfloat16 if mixed_precision else torch.float32
-        self.mlp[0] = ImageLinear(first, self.terrain_columns, dtype, depth_gain)
+        self.mlp[0] = ImageLinear(first, self.num_proprio, image_shape, dtype, depth_gain, depth_block)
 
     def get_latent(  # type: ignore[override]  # the first layer takes the input in two parts
         self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None
@@ -115,6 +153,9 @@ class DepthTeacher(ParkourActor):
         """Return the first layer's input, with the depth images as they are or each of them once (``frames``)."""
         frames = obs[FRAMES] if FRAMES in obs.keys() else Frames(obs[self.terrain_group], None)  # noqa: SIM118
         return _Input(self.vectors(obs), frames)
+
+    def _get_latent_dim(self) -> int:
+        return self.obs_dim + self._blocks
 
     def as_jit(self) -> nn.Module:
         """Return a TorchScript-friendly module: ``cat[proprio, depth, others]`` (batch, ...) to actions."""

@@ -181,7 +181,8 @@ def unusual_config(kind: str) -> Config:
     teacher, student = config.teacher, config.student
     teacher.kind = kind
     teacher.hidden_dims, teacher.critic_hidden_dims, teacher.activation = [24, 12], [20, 14, 6], "relu"
-    teacher.normalize_observations, teacher.init_noise_std, teacher.depth_gain = True, 0.37, 0.05
+    teacher.normalize_observations, teacher.init_noise_std = True, 0.37
+    teacher.depth_gain, teacher.depth_block = 0.05, 4
     teacher.scan_encoder_dims = [18, 9]
     student.latent_dim, student.encoder = 8, SpecOptions(fusion_hidden=11, gru_hidden=13)
     config.ppo = PPOConfig(
@@ -226,7 +227,9 @@ def test_the_networks_are_what_the_configuration_says(kind: str, scan: bool) -> 
         assert list(dict(actor.obs_normalizer.named_buffers())), "no normalizer"
     if kind == "depth":
         assert isinstance(teacher, DepthTeacher)
-        assert teacher.mlp[0].image_gain == 0.05 and teacher.mlp[0].dtype == torch.float32
+        first = teacher.mlp[0]
+        assert (first.image_gain, first.block, first.dtype) == (0.05, 4, torch.float32)
+        assert first.image_shape == tuple(config.camera.resolution)
     else:
         assert isinstance(teacher, ScandotsTeacher)
         assert sizes(teacher.scan_encoder) == [(NUM_SCAN, 18), (18, 9), (9, 8)]

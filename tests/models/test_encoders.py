@@ -302,8 +302,8 @@ def options_of(*overrides: str) -> EncoderOptions:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], SpecOptions()),
-        (["student.encoder.gru_hidden=256"], SpecOptions(gru_hidden=256)),
+        ([], LightOptions()),
+        (["student.encoder.gru_hidden=256"], LightOptions(gru_hidden=256)),
         (["student.encoder.gru_hidden=256", "student.encoder.kind=spec"], SpecOptions(gru_hidden=256)),
         (["student.encoder.kind=two_layers"], TwoLayersOptions()),
         (["student.encoder.kind=two_layers", "student.encoder.width=3"], TwoLayersOptions(width=3)),
@@ -364,7 +364,7 @@ def test_a_yaml_chooses_the_kind_of_one_that_it_starts_from(tmp_path: Path) -> N
         ),
         (
             ["student.encoder=two_layers"],
-            "student.encoder: expected a section with keys among: fusion_hidden, gru_hidden, kind; got 'two_layers'",
+            "student.encoder: expected a section with keys among: gru_hidden, image_features, kind; got 'two_layers'",
         ),
         (
             ["student.encoder.kind=two_layers", "student.encoder.width=0"],
@@ -376,8 +376,8 @@ def test_a_yaml_chooses_the_kind_of_one_that_it_starts_from(tmp_path: Path) -> N
         ),
         (["student.encoder.gru_hidden=x"], "student.encoder.gru_hidden: expected a whole number, got 'x'"),
         (
-            ["camera.resolution=[64,9]"],
-            "camera.resolution[1]: expected a number >= 10 with student.encoder.kind=spec, got 9",
+            ["camera.resolution=[64,8]"],
+            "camera.resolution[1]: expected a number >= 9 with student.encoder.kind=light, got 8",
         ),
         (["camera.resolution=[64,0]"], "camera.resolution[1]: expected a number >= 1, got 0"),
     ],
@@ -398,10 +398,11 @@ def test_options_that_say_they_are_another_kind_are_refused() -> None:
 @pytest.mark.parametrize(("kind", "smallest"), [("spec", 10), ("light", 9)])
 def test_the_smallest_image_that_is_allowed_is_one_that_works(kind: str, smallest: int) -> None:
     chosen, small = f"student.encoder.kind={kind}", f"camera.resolution=[{smallest - 1},{smallest - 1}]"
+    any_size = "teacher.depth_block=1"
     with pytest.raises(UserError, match=rf"camera.resolution\[0\]: expected a number >= {smallest} with {chosen}"):
-        options_of(chosen, small)
-    assert isinstance(options_of(chosen, small, "distill.enabled=false"), ENCODERS[kind].options)
-    options = options_of(chosen, f"camera.resolution=[{smallest},{smallest}]")
+        options_of(chosen, small, any_size)
+    assert isinstance(options_of(chosen, small, any_size, "distill.enabled=false"), ENCODERS[kind].options)
+    options = options_of(chosen, f"camera.resolution=[{smallest},{smallest}]", any_size)
     make_encoder(options, NUM_PROPRIO, (smallest, smallest), LATENT).encode_image(torch.zeros(1, smallest**2))
 
 

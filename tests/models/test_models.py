@@ -18,7 +18,7 @@ from legged_gym_ext.models.distribution import ActionDistribution
 from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.models.encoders.spec import SpecEncoder
 from legged_gym_ext.models.student import Student, create_depth_actor_from_teacher
-from legged_gym_ext.models.teacher import DepthTeacher, Frames, ImageLinear, ScandotsTeacher
+from legged_gym_ext.models.teacher import DepthTeacher, Frames, ImageLinear, ScandotsTeacher, plain_mlp
 
 GROUPS = {"depth": ["proprio", "depth", "phase"], "scan": ["proprio", "scan", "phase"]}
 
@@ -127,6 +127,33 @@ def test_depth_teacher_is_a_plain_mlp_however_its_frames_come(normalize: bool, g
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize(("shape", "block"), [((64, 64), 4), ((64, 64), 32), ((32, 128), 8), ((16, 256), 2)])
+def test_pixels_of_a_block_share_their_weights(shape: tuple[int, int], block: int) -> None:
+    """It is a linear layer over all pixels, of which those of a block have the same weights."""
+    torch.manual_seed(0)
+    obs = observations(5)
+    more = mlp_arguments(image_shape=shape, depth_gain=0.7, depth_block=block)
+    teacher = DepthTeacher(obs, GROUPS, "depth", 10, **more)
+    plain = plain_mlp(teacher)
+    flat = torch.cat([obs[group] for group in GROUPS["depth"]], dim=1)
+    torch.testing.assert_close(plain(flat), teacher(obs))
+
+    assert plain[0].in_features == 43 + 4096 + 2
+    weights = plain[0].weight[:, 43:-2].unflatten(1, shape)
+    rows, columns = shape[0] // block, shape[1] // block
+    for row in range(rows):
+        for column in range(columns):
+            of_block = weights[:, row * block : (row + 1) * block, column * block : (column + 1) * block].flatten(1)
+            assert (of_block == of_block[:, :1]).all()
+    assert len(weights[0].unique()) == rows * columns  # and no others
+    assert teacher.mlp[0].weight.shape == (16, 43 + rows * columns + 2)
+
+    frames = obs.exclude("depth")
+    frames.set_non_tensor("frames", Frames(obs["depth"][[0, 3]], torch.tensor([0, 0, 1, 1, 0])))
+    obs["depth"] = obs["depth"][[0, 0, 3, 3, 0]]
+    torch.testing.assert_close(teacher(frames), teacher(obs))
+
+
 def test_default_dimensions_are_the_specifications() -> None:
     runner = ParkourRunner(DummyEnv(Config(), 2), Config(), None, "cpu")
     for actor, sizes in (
@@ -221,7 +248,7 @@ def test_exported_student_acts_as_the_student_does() -> None:
 @pytest.mark.parametrize("kind", ["depth", "scan"])
 def test_exported_teacher_acts_as_the_teacher_does(kind: str) -> None:
     obs = observations(3)
-    more = {"depth_gain": 0.1} if kind == "depth" else {}
+    more = {"image_shape": (64, 64), "depth_gain": 0.1, "depth_block": 2} if kind == "depth" else {}
     make = DepthTeacher if kind == "depth" else ScandotsTeacher
     teacher = make(obs, GROUPS, kind, 10, **mlp_arguments(obs_normalization=True, **more))
     teacher.update_normalization(observations(50, normalize_to=4.0))
