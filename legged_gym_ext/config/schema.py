@@ -285,6 +285,8 @@ class PPOConfig:
     lam: float = share(0.95)
     value_loss_coef: float = not_negative(1.0)
     entropy_coef: float = not_negative(0.005)
+    start_entropy_coef: float = not_negative(0.005)  # with the teacher's environments at level 0, on average
+    full_at_level: float = not_negative(0.0)  # level from which entropy_coef holds; 0 = from the beginning
     learning_rate: float = positive(1e-3)
     max_grad_norm: float = positive(1.0)
     use_clipped_value_loss: bool = True

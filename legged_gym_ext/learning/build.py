@@ -47,7 +47,9 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
             "latent_dim": config.student.latent_dim,
             "scan_encoder_dims": list(teacher.scan_encoder_dims),
         }
-    algorithm = {"class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO", **asdict(config.ppo)}
+    ours = ("start_entropy_coef", "full_at_level")
+    ppo = {name: value for name, value in asdict(config.ppo).items() if name not in ours}
+    algorithm = {"class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO", **ppo}
     others = list(config.observations.others)
     scan = [SCAN] if config.height_scan.enabled else []
     return {

@@ -15,7 +15,7 @@ from legged_gym_ext.simulators import ENGINES
 if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no torch
     import torch
 
-CPU_ENVS_PER_CORE = 256
+CPU_ENVS_PER_CORE = 128
 MAX_CPU_ENVS = 2048
 GPU_ENVS = 4096
 

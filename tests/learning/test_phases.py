@@ -276,3 +276,25 @@ def test_the_teachers_optimizer_is_torchs_fused_adam() -> None:
     assert all(torch.equal(a, b) for a, b in zip(group["params"], expected["params"], strict=True))
     settings = {key: value for key, value in expected.items() if key != "params"}
     assert {key: group[key] for key in settings} == settings
+
+
+@pytest.mark.parametrize("full_at_level", [0.0, 1.5])
+def test_the_weight_of_the_entropy_moves_with_the_teachers_level(full_at_level: float) -> None:
+    config = small_config()
+    config.ppo.start_entropy_coef, config.ppo.entropy_coef, config.ppo.full_at_level = 0.5, 0.1, full_at_level
+    runner = make(None, config)
+    alg, levels, used = teacher_ppo(runner).alg, [], []
+    update = alg.update
+
+    def spy() -> dict[str, float]:
+        levels.append(runner.lanes["teacher"].statistics.level.mean().item())
+        used.append(alg.entropy_coef)
+        return update()
+
+    alg.update = spy
+    runner.learn(8)
+    assert levels[-1] > 1.5  # the dummy's levels grow with each episode
+    if full_at_level:
+        assert used == pytest.approx([max(0.5 - 0.4 * level / 1.5, 0.1) for level in levels])
+    else:
+        assert used == pytest.approx([0.1] * 8)

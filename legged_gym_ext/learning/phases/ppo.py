@@ -27,6 +27,7 @@ from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
+from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.collectives import barrier, mean_and_std
 
 
@@ -114,6 +115,7 @@ class TeacherPPO(Phase):
         start = time.perf_counter()
         with lane.turn() as env:
             self.collect(env, lane.statistics)
+        self.alg.entropy_coef = self.entropy_coef(collectives.mean(lane.statistics.level))
         barrier()  # what runs for the first time is compiled, which takes one rank longer than another
         collected = time.perf_counter()
         losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
@@ -122,6 +124,15 @@ class TeacherPPO(Phase):
             "Policy/mean_std": self.alg.get_policy().output_std.mean().item(),
         }
         return Outcome(losses, {"collection": collected - start, "learning": time.perf_counter() - collected})
+
+    def entropy_coef(self, level: float) -> float:
+        """Return the weight of the entropy with the environments at a terrain level, on average.
+
+        Who begins must try out much to find a gait; on a hard course much noise is a fall. It moves with the level.
+        """
+        config = self.config
+        share = min(level / config.full_at_level, 1.0) if config.full_at_level > 0 else 1.0
+        return config.start_entropy_coef + (config.entropy_coef - config.start_entropy_coef) * share
 
     @torch.no_grad()
     def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
