@@ -22,7 +22,7 @@ from legged_gym_ext.groups import DEPTH, NEW_FRAME, PROPRIO, SCAN
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.robot import NUM_JOINTS, load_robot
 from legged_gym_ext.rotations import quat_from_yaw
-from legged_gym_ext.sensors.depth_camera import DepthCamera
+from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan
 from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
@@ -178,6 +178,19 @@ class ParkourEnv(Environment):
         self._observations = self._observe(every, noise)
         return self._observations
 
+    def take_frames(self, camera: CameraState, begins: Tensor, boxes: Tensor, generator: torch.Generator) -> None:
+        """Let cameras on the robots, as they are now, take the frames that are due.
+
+        Args:
+            camera: Their state, which is changed.
+            begins: Whose episode begins now, (num_envs,) bool.
+            boxes: What they look at, (num_envs, K, BOX_DIM).
+            generator: Of their noise.
+        """
+        sim, due = self.sim_state, self.camera.due(self.state.episode_length)
+        legs = self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None
+        self.camera.update(camera, due, begins, sim.root_pos, sim.root_quat, boxes, generator, legs)
+
     def close(self) -> None:
         """End the simulator; nothing may be called afterwards."""
         self.simulator.close()
@@ -316,19 +329,8 @@ class ParkourEnv(Environment):
         """Take a camera frame where one is due; return the observation, ``noise`` (num_envs, 43) in it."""
         if not self._surely_none(was_reset):
             self._derive()
-        state = self.state
         if self.config.camera.enabled:
-            sim = self.sim_state
-            self.camera.update(
-                state.camera,
-                self.camera.due(state.episode_length),
-                was_reset,
-                sim.root_pos,
-                sim.root_quat,
-                self.boxes,
-                self.generator,
-                self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None,
-            )
+            self.take_frames(self.state.camera, was_reset, self.boxes, self.generator)
         groups = {name: group(self) for name, group in self.term_groups.items()}
         groups[PROPRIO] += noise
         if self.config.height_scan.enabled:
