@@ -85,7 +85,7 @@ def results(
             for level in levels:
                 add(Unit(setting, policy, "true", level), 0.6 * index)
         if depth_use:
-            for sight, loss in {"blank": 4.0, "frozen": 2.5, "other": 2.0}.items():
+            for sight, loss in {"blank": 4.0, "ground": 3.0, "frozen": 2.5, "other": 2.0}.items():
                 add(Unit(settings[0], policy, sight, middle), loss if policy == "student" else loss / 2)
         if robustness:
             for sweep, values in SWEEPS.items():

@@ -74,6 +74,7 @@ def test_resuming_goes_on_bit_for_bit(task: str, engine: str, tmp_path: Path) ->
         ["terrain.levels=20"],
         ["terrain.gaps.proportion=0"],
         ["randomization.action_latency=[2,2]"],
+        ["randomization.camera_latency=[2,12]"],
         pytest.param(["sim.engine=mujoco_warp"], marks=pytest.mark.slow),
     ],
 )

@@ -135,7 +135,7 @@ class CameraConfig:
     near: float = positive(0.1)
     far: float = 3.0  # more than near
     update_interval: int = count(5)  # control steps from frame to frame
-    latency: int = not_negative(0)  # frames
+    latency: int = not_negative(0)  # frames; randomization.camera_latency comes on top
     position_noise: float = not_negative(0.01)  # mount position, drawn each episode, +- uniform
     rotation_noise_degrees: float = not_negative(1.0)  # mount roll, pitch and yaw, drawn each episode, +- uniform
     depth_noise: float = not_negative(0.005)  # standard deviation per pixel at 1 m, m; grows as the depth squared
@@ -234,6 +234,7 @@ class RandomizationConfig:
     push_interval: float = not_negative(6.0)  # s between pushes; 0 = none
     push_velocity: float = not_negative(0.5)  # largest horizontal change of the base's velocity
     action_latency: list[int] = interval(0, 1, NOT_NEGATIVE)  # control steps, drawn each episode
+    camera_latency: list[int] = interval(0, 0, NOT_NEGATIVE)  # control steps beyond camera.latency, drawn each episode
     initial_yaw: float = not_negative(0.2)  # +- uniform
     initial_joint_pos: float = not_negative(0.05)  # +- uniform about the default pose
 

@@ -22,7 +22,7 @@ from legged_gym_ext.groups import DEPTH, NEW_FRAME, PROPRIO, SCAN
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.robot import NUM_JOINTS, load_robot
 from legged_gym_ext.rotations import quat_from_yaw
-from legged_gym_ext.sensors.depth_camera import DepthCamera
+from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan
 from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
@@ -62,7 +62,7 @@ class ParkourEnv(Environment):
         self.library = build_library(config.terrain, device)
         self.simulator = make_simulator(config.sim, self.robot, self.library, num_envs, device)
         self.sim_state = self.simulator.state
-        self.camera = DepthCamera(config.camera, num_envs, device)
+        self.camera = DepthCamera(config.camera, num_envs, device, config.randomization.camera_latency[1])
         self.legs = Legs(self.robot, device) if config.camera.see_robot else None
         self.height_scan = HeightScan(config.height_scan, self.robot.base_height, device)
         self.dt = config.sim.dt * config.sim.decimation
@@ -178,6 +178,19 @@ class ParkourEnv(Environment):
         self._observations = self._observe(every, noise)
         return self._observations
 
+    def take_frames(self, camera: CameraState, begins: Tensor, boxes: Tensor, generator: torch.Generator) -> None:
+        """Let cameras on the robots, as they are now, take the frames that are due.
+
+        Args:
+            camera: Their state, which is changed.
+            begins: Whose episode begins now, (num_envs,) bool.
+            boxes: What they look at, (num_envs, K, BOX_DIM).
+            generator: Of their noise.
+        """
+        sim, due = self.sim_state, self.camera.due(self.state.episode_length)
+        legs = self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None
+        self.camera.update(camera, due, begins, sim.root_pos, sim.root_quat, boxes, generator, legs)
+
     def close(self) -> None:
         """End the simulator; nothing may be called afterwards."""
         self.simulator.close()
@@ -273,17 +286,16 @@ class ParkourEnv(Environment):
         """Start new episodes where ``mask``: level, tile, physical parameters, pose."""
         if self._surely_none(mask):
             return
-        config, state = self.config, self.state
+        config, state, random = self.config, self.state, self.config.randomization
         draw = self._episode_draw.draw(self.num_envs, self.generator)
         level = self._next_level(mask, draw["choices"][:, 0]) if change_level else state.terrain_level
-        share = randomization.strength(config.randomization, level)
-        late = draw["latency"][:, 0].long().clamp(max=config.randomization.action_latency[1])
+        share = randomization.strength(random, level)
         drawn = choose(draw["choices"][:, 1], config.terrain.variants)
         state.reset(
             mask,
             terrain_level=level,
             forward_speed=forward_speed(config.commands, level, draw["forward_speed"][:, 0]),
-            action_latency=late * (share > 0),
+            action_latency=randomization.whole_steps(draw["latency"], random.action_latency, share),
         )
         self.simulator.set_tiles(
             mask, self.library.tile_index(state.terrain_kind, level, drawn if variant is None else variant)
@@ -296,7 +308,8 @@ class ParkourEnv(Environment):
         turned = quat_from_yaw(draw["yaw"][:, 0])
         self.simulator.reset(mask, draw["position"], turned, still, still, draw["joint_pos"], joints_still)
         if config.camera.enabled:
-            self.camera.reset(state.camera, mask, self.generator)
+            late = randomization.whole_steps(draw["camera_latency"], random.camera_latency, share)
+            self.camera.reset(state.camera, mask, self.generator, late)
 
     def _next_level(self, finished: Tensor, random: Tensor) -> Tensor:
         """Return the terrain level of each environment's next episode, (num_envs,) long."""
@@ -316,19 +329,8 @@ class ParkourEnv(Environment):
         """Take a camera frame where one is due; return the observation, ``noise`` (num_envs, 43) in it."""
         if not self._surely_none(was_reset):
             self._derive()
-        state = self.state
         if self.config.camera.enabled:
-            sim = self.sim_state
-            self.camera.update(
-                state.camera,
-                self.camera.due(state.episode_length),
-                was_reset,
-                sim.root_pos,
-                sim.root_quat,
-                self.boxes,
-                self.generator,
-                self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None,
-            )
+            self.take_frames(self.state.camera, was_reset, self.boxes, self.generator)
         groups = {name: group(self) for name, group in self.term_groups.items()}
         groups[PROPRIO] += noise
         if self.config.height_scan.enabled:
@@ -336,11 +338,11 @@ class ParkourEnv(Environment):
         return self._pack({**groups, **self._depth_groups()})
 
     def _depth_groups(self) -> dict[str, Tensor]:
-        """Return the camera's groups; copies, since the camera goes on writing into its image."""
+        """Return the camera's groups."""
         if not self.config.camera.enabled:
             return {}
-        new = self.camera.due(self.state.episode_length)
-        return {DEPTH: self.state.camera.image.clone(), NEW_FRAME: new[:, None].float()}
+        seen = (self.state.camera, self.state.episode_length)
+        return {DEPTH: self.camera.image(*seen), NEW_FRAME: self.camera.is_new(*seen)[:, None].float()}
 
     def _pack(self, groups: dict[str, Tensor]) -> TensorDict:
         limit = self.config.observations.clip

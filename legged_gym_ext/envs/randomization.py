@@ -39,8 +39,8 @@ def episode_ranges(
     """Return the ranges of everything that a new episode draws.
 
     ``choices`` (2) are uniform in [0, 1): for the level and for the tile's variant; so is ``forward_speed``, of the
-    level's range. ``domain`` are the columns of ``DomainParameters.of``; ``latency`` is to be rounded down.
-    ``position`` (3) is at ``height`` over the start line, within ``platform`` of it, m.
+    level's range. ``domain`` are the columns of ``DomainParameters.of``; ``latency`` and ``camera_latency`` are
+    for :func:`whole_steps`. ``position`` (3) is at ``height`` over the start line, within ``platform`` of it, m.
     """
     random = config.randomization
     domain = {
@@ -51,11 +51,12 @@ def episode_ranges(
         "stiffness": random.stiffness,
         "damping": random.damping,
     }
-    low, high = random.action_latency
     return {
         "choices": [[0.0, 1.0]] * 2,
         "domain": [domain[name] for name, width in DOMAIN_WIDTHS.items() for _ in range(width)],
-        "latency": [[low, high + 1]],
+        "latency": [_up_to_the_next(random.action_latency)],
+        # Of cameras that are in time nothing is drawn: it would make all else that is drawn another.
+        "camera_latency": [_up_to_the_next(random.camera_latency)] if random.camera_latency[1] > 0 else [],
         "forward_speed": [[0.0, 1.0]],
         "position": [_around(0.0, platform), _around(0.0, platform), [height, height]],
         "yaw": [_around(0.0, random.initial_yaw)],
@@ -82,6 +83,23 @@ def strength(config: RandomizationConfig, level: Tensor) -> Tensor:
     if not config.enabled:
         return torch.zeros_like(level, dtype=torch.float32)
     return share_of(level, config.full_at_level)
+
+
+def whole_steps(column: Tensor, config: Sequence[int], share: Tensor) -> Tensor:
+    """Return latencies (num_envs,), control steps, int64.
+
+    Args:
+        column: What was drawn of them, (num_envs, 1); (num_envs, 0) where there are none.
+        config: The shortest and the longest.
+        share: How much of the randomization applies, (num_envs,); where it is nothing, there is no latency.
+    """
+    drawn = column.sum(dim=1).long().clamp(max=config[1])  # of no column, 0
+    return drawn * (share > 0)
+
+
+def _up_to_the_next(steps: Sequence[int]) -> list[float]:
+    """Return the range [low, high + 1) whose numbers, rounded down, are the whole ones from low to high."""
+    return [steps[0], steps[1] + 1]
 
 
 def _around(middle: float, reach: float) -> list[float]:

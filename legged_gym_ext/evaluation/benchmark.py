@@ -156,6 +156,6 @@ def _disturb(config: Config, setting: str) -> None:
         random.enabled = True
         random.friction, random.added_mass, random.mass_offset = [1.0, 1.0], [0.0, 0.0], 0.0
         random.motor_strength, random.stiffness, random.damping = [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]
-        random.push_interval, random.action_latency = 0.0, [0, 0]
+        random.push_interval, random.action_latency, random.camera_latency = 0.0, [0, 0], [0, 0]
         name, value = swept
         SWEEPS[name].apply(config, value)

@@ -224,10 +224,12 @@ def method_section(heading: Heading, cells: Sequence[Cell], pairs: bool, depth: 
     if depth:
         terms.append(
             (
-                "true, blank, frozen, other",
+                "true, blank, frozen, ground, other",
                 "What the policy is shown of the terrain, its depth image or height scan: its own; a blank one (an "
-                "image in which nothing is near enough to be seen, a scan of level ground); all the time the one at "
-                "the start of the episode; that of a robot on another tile, of another kind where there are several.",
+                "image in which nothing is near enough to be seen, as over a cliff; a scan of level ground); all the "
+                "time the one at the start of the episode; that of level ground without an end at the height of its "
+                "lower sole, from where its camera is; that of a robot on another tile, of another kind where there "
+                "are several.",
             )
         )
     return Section("How it was measured", [text], terms=terms)

@@ -14,6 +14,7 @@ WEAK = 0.8
 """Success under which a level counts as lost."""
 SIGHTS = {
     "blank": "a blank one",
+    "ground": "that of level ground",
     "frozen": "the one at the start of the episode",
     "other": "that of a robot on another tile",
 }

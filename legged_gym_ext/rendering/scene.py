@@ -62,6 +62,7 @@ def look_at(env: ParkourEnv, index: int) -> Moment:
         return tensor[index].detach().cpu().numpy().copy()
 
     rows, columns = env.camera.resolution
+    image = env.camera.image(state.camera, state.episode_length)
     return Moment(
         root_pos=copy(sim.root_pos),
         root_quat=copy(sim.root_quat),
@@ -69,7 +70,7 @@ def look_at(env: ParkourEnv, index: int) -> Moment:
         boxes=copy(env.boxes),
         waypoints=env.library.waypoints[env.simulator.tile[index]].cpu().numpy(),
         waypoint=int(state.waypoint[index]),
-        depth=copy(state.camera.image).reshape(rows, columns) if env.config.camera.enabled else None,
+        depth=copy(image).reshape(rows, columns) if env.config.camera.enabled else None,
         kind=env.library.kinds[int(state.terrain_kind[index])],
         level=int(state.terrain_level[index]),
         time=int(state.episode_length[index]) * env.dt,

@@ -9,9 +9,21 @@ from typing import Any
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.simulators import ENGINES
 
-_DECIDE = ("terrain.", "robot.", "sim.", "camera.", "height_scan.", "randomization.action_latency", "distill.enabled")
+_DECIDE = (
+    "terrain.",
+    "robot.",
+    "sim.",
+    "camera.",
+    "height_scan.",
+    "randomization.action_latency",
+    "randomization.camera_latency",
+    "distill.enabled",
+)
 """Beginnings of the keys that say what an environment's saved state means, or whether there is one: tiles are numbers
 in the library, joints and images are places in tensors. Of others, episodes under way may take up new values."""
+
+_BEFORE = {"randomization.camera_latency": [0, 0]}
+"""What was the case when a key among those was not there yet."""
 
 _NEVERTHELESS = ".threads"
 """End of a key among those that changes nothing but the speed."""
@@ -41,7 +53,7 @@ def keys_that_forbid_it(saved: Mapping[str, Any], now: Config) -> list[str]:
         now: This run's, settled.
     """
     both = {saved["sim"]["engine"]} & {now.sim.engine}  # whose options count
-    before, after = _deciding(saved, both), _deciding(asdict(now), both)
+    before, after = _BEFORE | _deciding(saved, both), _deciding(asdict(now), both)
     return [key for key in {**after, **before} if before.get(key) != after.get(key)]
 
 

@@ -22,29 +22,38 @@ class CameraState:
     """All that changes in a camera, so that whoever owns the state can save and restore it."""
 
     frames: Tensor
-    """Delivered images, newest first, (latency + 1, num_envs, rows * columns), of the configured precision.
+    """The last images, newest first, (frames, num_envs, rows * columns), of the configured precision.
 
-    From -0.5 (near) to 0.5 (far).
+    As many as the latest camera needs. From -0.5 (near) to 0.5 (far).
     """
     mount_pos: Tensor
     """Position of the camera in the base frame, (num_envs, 3), m."""
     mount_quat: Tensor
     """Rotation from the camera's body frame (x along the optical axis, z up) to the base, (num_envs, 4)."""
-
-    @property
-    def image(self) -> Tensor:
-        """The image that the policy sees now, (num_envs, rows * columns). A view: the next update overwrites it."""
-        return self.frames[-1]
+    latency: Tensor
+    """Control steps by which images are late, beyond ``CameraConfig.latency``, (num_envs,), int64."""
 
 
 class DepthCamera:
     """The cameras of all robots.
 
     Holds constants and work space only: what changes is in the ``CameraState`` that it is given.
+
+    A frame is taken in every ``update_interval``-th control step of an episode, and seen ``CameraConfig.latency``
+    frames and ``CameraState.latency`` steps later. Until then the first one is seen: the robot has stood there.
     """
 
-    def __init__(self, config: CameraConfig, num_envs: int, device: torch.device | str) -> None:
-        """Compute the optics: square pixels, the optical axis through the middle. CameraConfig has the limits."""
+    def __init__(
+        self, config: CameraConfig, num_envs: int, device: torch.device | str, longest_latency: int = 0
+    ) -> None:
+        """Compute the optics: square pixels, the optical axis through the middle. CameraConfig has the limits.
+
+        Args:
+            config: Optics, mount, rate, latency and noise.
+            num_envs: Cameras.
+            device: Of the images.
+            longest_latency: That ``CameraState.latency`` may have, control steps.
+        """
         self.config = config
         self.num_envs = num_envs
         self.device = torch.device(device)
@@ -53,7 +62,8 @@ class DepthCamera:
         """Of the images."""
         self.focal = 0.5 * self.resolution[1] / math.tan(math.radians(config.horizontal_fov_degrees) / 2)
         """Focal length, pixels."""
-        images = 2 * (config.latency + 2)  # the observation's too, and all once more for the lane that rests
+        self._num_frames = 1 + config.latency + math.ceil(longest_latency / config.update_interval)
+        images = 2 * (self._num_frames + 1)  # the observation's too, and all once more for the lane that rests
         image_bytes = self.num_pixels * self.dtype.itemsize
         memory.require("camera images", images * image_bytes, num_envs, self.device)
         warm_up(self.device)
@@ -61,6 +71,7 @@ class DepthCamera:
         pitch = torch.tensor(math.radians(config.pitch_degrees), device=self.device)
         self._mount_pos = torch.tensor(config.position, device=self.device, dtype=torch.float32)
         self._mount_quat = quat_from_euler(zero, pitch, zero)
+        self._rows = torch.arange(num_envs, device=self.device)
         self._depths: Tensor | None = None  # where images of a lower precision are drawn, (num_envs, num_pixels)
         if self.dtype != torch.float32:
             self._depths = torch.empty(num_envs, self.num_pixels, device=self.device)
@@ -71,20 +82,41 @@ class DepthCamera:
         return self.resolution[0] * self.resolution[1]
 
     def initial_state(self) -> CameraState:
-        """Return the state of cameras that are mounted as configured and have seen nothing."""
-        shape = (self.config.latency + 1, self.num_envs, self.num_pixels)
+        """Return the state of cameras that are mounted as configured, late by no more, and have seen nothing."""
+        shape = (self._num_frames, self.num_envs, self.num_pixels)
         return CameraState(
             frames=torch.full(shape, 0.5, dtype=self.dtype, device=self.device),
             mount_pos=self._mount_pos.expand(self.num_envs, 3).clone(),
             mount_quat=self._mount_quat.expand(self.num_envs, 4).clone(),
+            latency=torch.zeros(self.num_envs, dtype=torch.int64, device=self.device),
         )
 
     def due(self, episode_length: Tensor) -> Tensor:
         """Return (num_envs,) bool: where a new frame is taken after that many control steps of the episode."""
         return episode_length % self.config.update_interval == 0
 
-    def reset(self, state: CameraState, mask: Tensor, generator: torch.Generator) -> None:
-        """Draw new mount poses for the environments of the mask (num_envs,), about the configured one."""
+    def image(self, state: CameraState, episode_length: Tensor) -> Tensor:
+        """Return what is seen after that many control steps of the episode, (num_envs, rows * columns): a copy."""
+        if len(state.frames) == 1:
+            return state.frames[0].clone()
+        interval = self.config.update_interval
+        behind = episode_length // interval - (episode_length - state.latency) // interval  # frames taken in that time
+        rows = (self.config.latency + behind) * self.num_envs + self._rows
+        return state.frames.flatten(0, 1).index_select(0, rows)
+
+    def is_new(self, state: CameraState, episode_length: Tensor) -> Tensor:
+        """Return (num_envs,) bool: where another image is seen than a control step before."""
+        return self.due(episode_length - state.latency) | (episode_length == 0)
+
+    def reset(
+        self, state: CameraState, mask: Tensor, generator: torch.Generator, latency: Tensor | None = None
+    ) -> None:
+        """Draw new mount poses for the environments of the mask (num_envs,), about the configured one.
+
+        ``latency`` (num_envs,) int64 is the state's from now on, within the camera's longest; None = as it is.
+        """
+        if latency is not None:
+            assign(mask, state.latency, latency)
         noise = 2.0 * torch.rand(self.num_envs, 6, generator=generator, device=self.device) - 1.0
         position = self._mount_pos + self.config.position_noise * noise[:, :3]
         angles = math.radians(self.config.rotation_noise_degrees) * noise[:, 3:]
@@ -111,13 +143,13 @@ class DepthCamera:
     ) -> None:
         """Take a frame in the environments that are ``due`` or were ``reset``, both (num_envs,) bool.
 
-        After a reset the whole latency buffer holds the new frame. Poses (num_envs, 3) and (num_envs, 4) of the base,
+        After a reset all frames are the new one. Poses (num_envs, 3) and (num_envs, 4) of the base,
         ``boxes`` (num_envs, K, BOX_DIM) and ``legs`` (num_envs, C, CAPSULE_DIM) are in the tile frame; without legs,
         the camera does not see them.
         """
         config, frames = self.config, state.frames
         taken = due | reset
-        for slot in range(config.latency, 0, -1):
+        for slot in range(self._num_frames - 1, 0, -1):
             assign(taken, frames[slot], frames[slot - 1])
 
         position, rotation = self.pose(state, root_pos, root_quat)
@@ -128,5 +160,5 @@ class DepthCamera:
         noise = (seeds, config.depth_noise, config.dropout)
         deliver_depth(*noise, config.near, config.far, taken, depths, frames[0])
 
-        for slot in range(1, config.latency + 1):
+        for slot in range(1, self._num_frames):
             assign(reset, frames[slot], frames[0])

@@ -114,7 +114,7 @@ def test_robustness_and_depth_use(run: Path) -> None:
     assert "randomized_teacher_true_level3" in units and "nominal_teacher_true_level3" in units
     only = evaluated(run, f"{small} --depth_use")
     assert {path.stem for path in only.glob("episodes/*.csv")} == {
-        f"nominal_teacher_{sight}_level3" for sight in ("true", "blank", "frozen", "other")
+        f"nominal_teacher_{sight}_level3" for sight in ("true", "blank", "ground", "frozen", "other")
     }
 
 

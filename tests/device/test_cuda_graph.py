@@ -90,6 +90,7 @@ def seeded() -> torch.Generator:
 def parkour_config(camera: bool) -> Config:
     config = small_config()
     config.randomization.push_interval = 0.2
+    config.randomization.camera_latency = [0, 7]
     config.camera.enabled = camera
     config.env.episode_length_s = 0.4
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import torch
 from small_env import CPU, N, quiet, random_actions, small_config
 
-from legged_gym_ext.envs import observations, parkour_env, rewards
+from legged_gym_ext.envs import observations, parkour_env, randomization, rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes.ranks import Ranks
+from legged_gym_ext.sensors.depth_camera import DepthCamera
 from legged_gym_ext.simulators.mujoco.engine import MujocoSimulator
 
 
@@ -117,7 +119,9 @@ def test_depth_is_what_mujocos_rays_see_of_the_same_world(see_robot: bool) -> No
 
 
 def test_a_snapshot_gives_back_exactly_the_same_future() -> None:
-    env = ParkourEnv(small_config(), N, CPU)
+    config = small_config()
+    config.randomization.camera_latency = [0, 7]
+    env = ParkourEnv(config, N, CPU)
     for actions in random_actions(30):
         env.step(actions)
     snapshot = env.snapshot()
@@ -136,7 +140,8 @@ def test_a_snapshot_gives_back_exactly_the_same_future() -> None:
     for name, value in before.items():
         assert torch.equal(env.get_observations()[name], value), name
     assert all(torch.equal(a, b) for a, b in zip(first, future(), strict=True))
-    other = ParkourEnv(small_config(), N, CPU)
+    assert len(snapshot["environment"]["camera"]["latency"].unique()) > 2
+    other = ParkourEnv(config, N, CPU)
     other.restore(snapshot)
     env.restore(snapshot)
     actions = random_actions(1, seed=2)[0]
@@ -370,6 +375,63 @@ def test_latency_delays_an_action_by_whole_steps() -> None:
         env.step(action)
     expected = env.default_joint_pos + env.robot.action_scale * torch.cat([torch.zeros(2, N, 10), actions[:3]])
     torch.testing.assert_close(torch.stack(targets), expected)
+
+
+@pytest.mark.parametrize(
+    ("frames", "engine"), [(0, "mujoco"), (1, "mujoco"), pytest.param(0, "mujoco_warp", marks=pytest.mark.slow)]
+)
+def test_what_is_seen_was_rendered_the_episodes_latency_ago(frames: int, engine: str) -> None:
+    """What another camera, which is never late, sees in every step is written down, and looked up by the time."""
+    config = quiet(small_config())
+    config.sim.engine, config.env.episode_length_s = engine, 0.8
+    camera, interval = config.camera, config.camera.update_interval
+    camera.position_noise = camera.rotation_noise_degrees = camera.depth_noise = camera.dropout = 0.0
+    prompt = DepthCamera(replace(camera), N, CPU)
+    camera.latency, config.randomization.camera_latency = frames, [1, 7]
+    env = ParkourEnv(config, N, CPU)
+    eye, everyone = prompt.initial_state(), torch.ones(N, dtype=torch.bool)
+    seen_at: list[list[torch.Tensor]] = [[] for _ in range(N)]  # by the steps since the reset
+    last, drawn, late_images = torch.zeros(N, 4096), set(), 0
+    for actions in random_actions(120):
+        sim, lengths, observation = env.sim_state, env.state.episode_length, env.get_observations()
+        prompt.update(eye, everyone, everyone, sim.root_pos, sim.root_quat, env.boxes, torch.Generator())
+        for n, (length, latency) in enumerate(zip(lengths.tolist(), env.state.camera.latency.tolist(), strict=True)):
+            seen_at[n] = [*(seen_at[n] if length else []), eye.frames[0, n].clone()]
+            assert len(seen_at[n]) == length + 1 and 1 <= latency <= 7
+            time = length - latency - frames * interval
+            taken = max(time - time % interval, 0)
+            assert torch.equal(observation["depth"][n], seen_at[n][taken])
+            assert observation["new_frame"][n] or torch.equal(observation["depth"][n], last[n])
+            late_images += not torch.equal(observation["depth"][n], seen_at[n][-1])
+            drawn.add(latency)
+        last = observation["depth"]
+        env.step(actions)
+    assert len(drawn) > 4 and late_images > 60 * N
+
+
+def test_cameras_are_late_from_level_1_on_and_nothing_is_drawn_for_those_that_are_not() -> None:
+    config = small_config()
+    config.randomization.full_at_level, config.randomization.camera_latency = 2, [2, 4]
+    config.curriculum.start_level = 2
+    env = ParkourEnv(config, 600, CPU)
+    level, latency = env.state.terrain_level, env.state.camera.latency
+    assert (latency[level == 0] == 0).all() and (level == 0).sum() > 100
+    for above in (1, 2):
+        shares = torch.bincount(latency[level == above], minlength=8) / (level == above).sum()
+        torch.testing.assert_close(shares, torch.tensor([0, 0, 1, 1, 1, 0, 0, 0]) / 3, atol=0.12, rtol=0.0)
+    first = latency.clone()
+    env.reset()
+    assert not torch.equal(env.state.camera.latency, first)
+    config.randomization.enabled = False
+    assert (ParkourEnv(config, 20, CPU).state.camera.latency == 0).all()
+    # A run without it goes on as it did before there was such a thing, and the benchmark's robots start where they did.
+    config.randomization.enabled, config.randomization.camera_latency = True, [0, 0]
+    starts = [ParkourEnv(config, 20, CPU).sim_state.root_pos.clone()]
+    columns = randomization.episode_ranges(config, [0.0] * 10, 1.0, 0.3)
+    assert columns.pop("camera_latency") == []
+    config.randomization.camera_latency = [0, 1]
+    starts.append(ParkourEnv(config, 20, CPU).sim_state.root_pos.clone())
+    assert not torch.equal(*starts)  # one more is drawn for each environment
 
 
 def test_pushes_change_the_velocity_at_their_interval() -> None:

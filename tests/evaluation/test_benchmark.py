@@ -69,7 +69,8 @@ def test_it_is_the_same_for_runs_that_were_trained_otherwise() -> None:
         "terrain.levels=3", "terrain.gaps.width=[0.1,0.2]", "terrain.beams.proportion=0", "terrain.length=9",
         "env.episode_length_s=7", "commands.forward_speed=[0.1,0.2]", "commands.waypoint_radius=1",
         "terminations.min_height=0.2", "terminations.max_tilt_degrees=80", "randomization.friction=[0.1,0.2]",
-        "randomization.full_at_level=9", "observations.noise.lin_vel=3", "camera.dropout=0.5", "camera.depth_noise=1",
+        "randomization.full_at_level=9", "randomization.camera_latency=[3,9]", "observations.noise.lin_vel=3",
+        "camera.dropout=0.5", "camera.depth_noise=1",
         "rewards.edge_distance=0.5", "rewards.edge_height=0.2", "curriculum.promote=0.1",
     )  # fmt: skip
     for setting in (NOMINAL, RANDOMIZED, "friction=0.3", "camera_latency=2"):
@@ -85,6 +86,16 @@ def test_what_belongs_to_the_policy_stays_the_runs_own() -> None:
     assert config.camera.resolution == [32, 32] and config.camera.latency == 1
     assert config.rewards.gait_period == 0.6 and config.observations.others == []
     assert config.commands.heading_gain == 1.1 and config.robot.action_scale == 0.3 and config.sim.dt == 0.004
+
+
+def test_cameras_are_late_in_the_sweep_only() -> None:
+    late = ("randomization.camera_latency=[3,9]",)
+    for setting in (*SETTINGS, "payload=2"):
+        config = configured(setting, overrides=late)
+        assert config.randomization.camera_latency == [0, 0] and config.camera.latency == 0
+    for value in SWEEPS["camera_latency"].values:
+        config = configured(setting_name("camera_latency", value), overrides=late)
+        assert config.randomization.camera_latency == [0, 0] and config.camera.latency == value
 
 
 def test_the_runs_own_configuration_is_left_as_it_is() -> None:

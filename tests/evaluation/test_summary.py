@@ -153,7 +153,7 @@ def test_depth_use_is_the_true_image_against_every_other() -> None:
     assert {(pair.policy, pair.second, pair.level) for pair in pairs} == {
         (policy, sight, level)
         for policy in ("student", "teacher")
-        for sight in ("blank", "frozen", "other")
+        for sight in ("blank", "ground", "frozen", "other")
         for level in (4, None)
     }
     cells = summarize(found, COURSE_LENGTH)

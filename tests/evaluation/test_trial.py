@@ -20,11 +20,12 @@ from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, benchmark_config
 from legged_gym_ext.evaluation.episodes import Episodes, Unit
 from legged_gym_ext.evaluation.pairs import depth_use
-from legged_gym_ext.evaluation.sight import REPLACEMENTS
+from legged_gym_ext.evaluation.sight import REPLACEMENTS, Sight
 from legged_gym_ext.evaluation.trial import benchmark_env, run_unit
 from legged_gym_ext.runs.settle import settle
 from legged_gym_ext.simulators import register
 from legged_gym_ext.tasks import parkour_env
+from legged_gym_ext.terrain.boxes import ABSENT
 
 COMMANDED, TILES = 0.75, 3
 KINDS = ("flat", "gaps")
@@ -157,7 +158,7 @@ def test_wrong_images_are_what_they_are_called() -> None:
             true.append(env.get_observations()["depth"].clone())
             return actions(len(image), speed=1.5)
 
-        for sight in REPLACEMENTS:
+        for sight in ("blank", "frozen", "other"):
             shown.clear(), true.clear()
             run_unit(env, Puppeteer(act), replace(UNIT, sight=sight), CPU)  # type: ignore[arg-type]
             for step in (0, 7, 200):
@@ -168,6 +169,82 @@ def test_wrong_images_are_what_they_are_called() -> None:
                     "other": torch.cat([true[step][-shift:], true[step][:-shift]]),
                 }[sight]
                 assert torch.equal(shown[step], expected), (sight, step)
+
+
+def level_ground(env: ParkourEnv) -> Tensor:
+    """The depth image (num_envs, 4096) of a plane at each robot's lower sole, by the plane's equation."""
+    camera = env.config.camera
+    rows, columns = camera.resolution
+    focal = columns / 2 / np.tan(np.radians(camera.horizontal_fov_degrees) / 2)
+    down, right = np.meshgrid(
+        (np.arange(rows) - (rows - 1) / 2) / focal, (np.arange(columns) - (columns - 1) / 2) / focal, indexing="ij"
+    )
+    sine, cosine = np.sin(np.radians(camera.pitch_degrees)), np.cos(np.radians(camera.pitch_degrees))
+    rays = np.stack([cosine - down * sine, -right, -sine - down * cosine], axis=-1)  # in the base's frame; 1 m deep
+    images = []
+    for position, (w, x, y, z), soles in zip(
+        env.sim_state.root_pos.double().numpy(),
+        env.sim_state.root_quat.double().numpy(),
+        env.sim_state.foot_pos[..., 2].double().numpy(),
+        strict=True,
+    ):
+        up = np.array([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)])  # the world's, in the base
+        height = position[2] + up @ camera.position - soles.min()
+        falls = -(rays @ up)
+        depth = np.where(falls > 0, height / np.where(falls > 0, falls, 1.0), camera.far)
+        images.append((np.clip(depth, camera.near, camera.far) - camera.near) / (camera.far - camera.near) - 0.5)
+    return torch.tensor(np.array(images), dtype=torch.float32).flatten(1)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_the_view_of_level_ground_is_that_of_a_plane_at_the_lower_sole(late: int) -> None:
+    """Robots on a hill, tilted and with a foot in the air, by the plane's equation; when its frame was taken."""
+    changed = config()
+    changed.camera.latency = late
+    random = torch.Generator().manual_seed(late)
+    at: list[Tensor] = []
+    with benchmark_env(parkour_env, changed) as env:
+        level = torch.full((env.num_envs,), 4)
+        kind = torch.arange(env.num_envs) % len(KINDS)
+        observations = env.place(kind, level, torch.zeros_like(kind))
+        sight, sim, begins = Sight(env, "depth", "ground"), env.sim_state, torch.ones_like(kind, dtype=torch.bool)
+        generator = env.generator.get_state()
+        for step in range(23):
+            quat = torch.randn(env.num_envs, 4, generator=random) * 0.1 + torch.tensor([1.0, 0.0, 0.0, 0.0])
+            sim.root_quat.copy_(quat / quat.norm(dim=1, keepdim=True))
+            hill = torch.rand(env.num_envs, generator=random)
+            sim.root_pos[:, 2] = 0.9 + 0.2 * torch.rand(env.num_envs, generator=random) + hill
+            sim.foot_pos[..., 2] = 0.3 * torch.rand(env.num_envs, 2, generator=random) + hill[:, None]
+            at.append(level_ground(env))
+            shown = sight.show(observations, begins)
+            seen = max(step - step % changed.camera.update_interval - late * changed.camera.update_interval, 0)
+            torch.testing.assert_close(shown["depth"], at[seen], atol=2e-4, rtol=0.0)
+            assert (shown["new_frame"] == 1).all() and shown["proprio"] is observations["proprio"]
+            env.state.episode_length += 1
+            begins = torch.zeros_like(begins)
+        assert torch.equal(env.generator.get_state(), generator)  # whose noise is not drawn for what is not there
+    assert at[0].std() > 0.1
+
+
+@pytest.mark.parametrize("group", ["depth", "scan"])
+@pytest.mark.parametrize("see_robot", [False, True])
+def test_on_level_ground_the_view_of_level_ground_is_the_true_one(group: str, see_robot: bool) -> None:
+    changed = config("mujoco")
+    changed.camera.see_robot = see_robot
+    largest = []
+    with benchmark_env(parkour_env, changed) as env:
+        env.library.boxes[:] = torch.tensor(ABSENT)
+        env.library.boxes[:, 0] = torch.tensor([5.0, 0.0, -0.5, 1.0, 0.0, 0.0, 0.0, 20.0, 20.0, 0.5])
+        kind = torch.arange(env.num_envs) % len(KINDS)
+        observations = env.place(kind, torch.full_like(kind, 4), torch.zeros_like(kind), seed=1)
+        sight, begins = Sight(env, group, "ground"), torch.ones_like(kind, dtype=torch.bool)
+        for step in range(30):
+            shown = sight.show(observations, begins)[group]
+            if step % 5 == 0 and step > 0:  # the soles have landed by now
+                largest.append((shown - observations[group]).abs().mean())
+            observations, _, done, _ = env.step(0.05 * torch.randn(env.num_envs, 10))
+            begins = done > 0
+    assert max(largest) < 0.01
 
 
 # The same for all -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from dummy_env import small_config
 from dummy_runner import assert_same, distillation, make
 
+from legged_gym_ext.config.files import load_saved_config
+from legged_gym_ext.paths import PRETRAINED
 from legged_gym_ext.runs.checkpoint import load_checkpoint, save_checkpoint
+from legged_gym_ext.runs.resume import keys_that_forbid_it
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,13 @@ def test_episodes_go_on_where_the_configuration_changes_other_things(tmp_path: P
     other.load(str(tmp_path / "model_1.pt"))
     assert capsys.readouterr().out == ""
     assert_same(other.env.snapshot(), load_checkpoint(tmp_path / "model_1.pt")["ranks"][0]["lanes"]["teacher"])
+
+
+def test_a_checkpoint_from_before_cameras_could_be_late_goes_on_with_cameras_that_are_not() -> None:
+    saved, now = asdict(small_config()), small_config()
+    del saved["randomization"]["camera_latency"]
+    assert keys_that_forbid_it(saved, now) == []
+    now.randomization.camera_latency = [0, 7]
+    assert keys_that_forbid_it(saved, now) == ["randomization.camera_latency"]
+    old = load_saved_config(PRETRAINED / "config.yaml")
+    assert old.randomization.camera_latency == [0, 0] and old.camera.latency == 0

@@ -276,7 +276,12 @@ def camera_images(config: CameraConfig, boxes: torch.Tensor, root_pos: torch.Ten
     camera.reset(state, everyone, generator)
     upright = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
     camera.update(state, everyone, everyone, root_pos, upright, boxes, generator)
-    return metres(config, state.image).view(num, *config.resolution)
+    return metres(config, first_image(camera, state)).view(num, *config.resolution)
+
+
+def first_image(camera: DepthCamera, state: CameraState) -> torch.Tensor:
+    """What is seen right after a reset."""
+    return camera.image(state, torch.zeros(camera.num_envs, dtype=torch.int64, device=camera.device))
 
 
 def metres(config: CameraConfig, image: torch.Tensor) -> torch.Tensor:
@@ -352,7 +357,7 @@ def test_the_camera_is_carried_by_the_base_as_mujoco_carries_a_site():
     camera = DepthCamera(config, num, "cpu")
     state, everyone = camera.initial_state(), torch.ones(num, dtype=torch.bool)
     camera.update(state, everyone, everyone, root_pos, root_quat, boxes, torch.Generator())
-    images = metres(config, state.image).numpy()
+    images = metres(config, first_image(camera, state)).numpy()
 
     pitch = math.radians(config.pitch_degrees)
     spec = mujoco.MjSpec()
@@ -388,6 +393,7 @@ def test_rate_latency_and_freshness_follow_a_list_of_frames():
         episode_length = torch.where(reset & (step > 0), 0, episode_length)
         root_pos = torch.tensor([[0.03 * step + 0.1 * n, 0.0, 0.0] for n in range(num)])
         camera.update(state, camera.due(episode_length), reset, root_pos, quat, boxes, generator)
+        images = camera.image(state, episode_length)
         for n in range(num):
             seen = distance - float(root_pos[n, 0])
             if reset[n]:
@@ -395,8 +401,51 @@ def test_rate_latency_and_freshness_follow_a_list_of_frames():
             elif episode_length[n] % 4 == 0:
                 history[n] = [seen, *history[n][:2]]
             expected = torch.full((6,), max(history[n][2], config.near))
-            torch.testing.assert_close(metres(config, state.image[n]), expected, atol=1e-5, rtol=0.0)
+            torch.testing.assert_close(metres(config, images[n]), expected, atol=1e-5, rtol=0.0)
         episode_length = episode_length + 1
+
+
+@pytest.mark.parametrize(("frames", "longest", "interval"), [(0, 7, 5), (1, 4, 3), (0, 5, 5), (2, 3, 1), (0, 2, 7)])
+def test_an_image_is_seen_its_latency_after_it_was_taken(frames: int, longest: int, interval: int):
+    """Each camera moves through a table of depths; what it saw when is looked up by the time of day."""
+    num, steps, random = 12, 90, np.random.default_rng(frames + longest)
+    config = replace(FORWARD, resolution=[1, 2], update_interval=interval, latency=frames)
+    camera, generator = DepthCamera(config, num, "cpu", longest), torch.Generator().manual_seed(0)
+    state, boxes, quat = camera.initial_state(), wall(2.9, num), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
+    depths = random.uniform(0.3, 2.8, (steps, num))
+    began, late = np.zeros(num, int), np.zeros(num, int)
+    last, latencies = torch.zeros(num, 2), set()
+    for step in range(steps):
+        reset = np.full(num, step == 0) | (random.random(num) < 0.05)
+        began[reset], late[reset] = step, random.integers(0, longest + 1, reset.sum())
+        mask, length = torch.tensor(reset), torch.tensor(step - began)
+        # what those are given that are not reset does not count
+        given = torch.tensor(np.where(reset, late, longest - late))
+        camera.reset(state, mask, generator, given)
+        root_pos = torch.tensor(np.stack([2.9 - depths[step], 0 * depths[step], 0 * depths[step]], axis=1)).float()
+        camera.update(state, camera.due(length), mask, root_pos, quat, boxes, generator)
+        images, new = camera.image(state, length), camera.is_new(state, length)
+        for n in range(num):
+            delay = frames * interval + int(late[n])
+            taken = [time for time in range(began[n], step - delay + 1) if (time - began[n]) % interval == 0]
+            seen = depths[taken[-1] if taken else began[n], n]
+            torch.testing.assert_close(metres(config, images[n]), torch.full((2,), seen).float(), atol=1e-5, rtol=0.0)
+            assert new[n] or torch.equal(images[n], last[n])
+            if len(taken) > 1 and (taken[-1] + delay == step):
+                assert new[n] and not torch.equal(images[n], last[n])
+            assert new[n] or not reset[n]
+            latencies.add(int(late[n]))
+        assert new.float().mean() < 1 or interval == 1 or step == 0
+        last = images
+    assert latencies == set(range(longest + 1))
+
+
+def test_a_latency_that_is_not_given_stays():
+    camera, generator = DepthCamera(CameraConfig(), 3, "cpu", 4), torch.Generator()
+    state, everyone = camera.initial_state(), torch.ones(3, dtype=torch.bool)
+    camera.reset(state, everyone, generator, torch.tensor([1, 2, 3]))
+    camera.reset(state, everyone, generator)
+    assert state.latency.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("depth", [0.7, 1.5])
@@ -485,7 +534,7 @@ def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precisio
     if "warp" not in kernels.__name__:
         pytest.skip("the kernels of the CPU")
     num, generator = 5, torch.Generator()
-    camera = DepthCamera(CameraConfig(latency=1, precision=precision), num, "cpu")
+    camera = DepthCamera(CameraConfig(latency=1, precision=precision), num, "cpu", longest_latency=7)
     scan = HeightScan(HeightScanConfig(), 0.9, "cpu")
     state, boxes = camera.initial_state(), random_tiles(np.random.default_rng(9), num)
     root_pos, quat = torch.tensor([[0.0, 0.0, 1.0]]).expand(num, 3), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(num, 4)
@@ -493,11 +542,12 @@ def test_on_a_gpu_nothing_waits_and_images_stay_where_they_are(kernels, precisio
     for step in range(3):
         with NoSync():
             reset, length = torch.arange(num) == step, torch.full((num,), step)
-            camera.reset(state, reset, generator)
+            camera.reset(state, reset, generator, torch.arange(num))
             camera.update(state, camera.due(length), reset, root_pos, quat, boxes, generator)
+            image, new = camera.image(state, length), camera.is_new(state, length)
             heights = scan.scan(boxes, root_pos, quat)
     assert state.frames.data_ptr() == address
-    assert state.image.float().std() > 0.1
+    assert image.float().std() > 0.1 and new.any()
     assert heights.std() > 0.1
 
 
@@ -515,7 +565,7 @@ def test_a_gpu_draws_what_the_cpu_draws_also_from_a_graph_and_without_a_wait(pre
         everyone = torch.ones(num, dtype=torch.bool, device=device)
         arguments = (state, everyone, everyone, root_pos, quat, boxes, generator)
         camera.update(*arguments)
-        images.append(state.image.float().cpu())
+        images.append(first_image(camera, state).float().cpu())
         scans.append(scan.scan(boxes, root_pos, quat).cpu())
     assert ((images[0] - images[1]).abs() > 2.5e-4).float().mean() < 1e-3  # edges
     torch.testing.assert_close(*scans, atol=1e-5, rtol=0.0)
@@ -532,7 +582,7 @@ def test_a_gpu_draws_what_the_cpu_draws_also_from_a_graph_and_without_a_wait(pre
         camera.update(*arguments)
     state.frames.zero_()
     graph.replay()
-    assert torch.equal(state.image.float().cpu(), images[1])
+    assert torch.equal(first_image(camera, state).float().cpu(), images[1])
 
 
 def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
