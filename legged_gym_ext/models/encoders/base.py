@@ -64,9 +64,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def export(self) -> nn.Module:
-        """Return a copy of the layers as a module without state that TorchScript and ONNX can take.
+        """Return a copy of the layers as a module without state that TorchScript and ONNX can take, in the two parts.
 
-        It makes one step: images (batch, rows * columns), proprioception (batch, num_proprio) and memory
+        Its ``encode_image``, marked with ``torch.jit.export``, makes features (batch, any size) of images
+        (batch, rows * columns). ``forward`` makes one step: features, proprioception (batch, num_proprio) and memory
         (memory_layers, batch, memory_size) to the latent (batch, latent_dim) and the memory after it. Where
         ``memory_size`` is 0 it returns the memory that it was given, whatever its batch size.
         """
