@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from legged_gym_ext.groups import NEW_FRAME
 from legged_gym_ext.models.actor import FlatInput, ParkourActor
 from legged_gym_ext.models.encoders import EncoderOptions, make_encoder
+from legged_gym_ext.models.encoders.base import EncoderStep
 from legged_gym_ext.models.teacher import plain_mlp
 
 
@@ -162,7 +163,7 @@ class _ExportedStudent(nn.Module):
         self.num_proprio = student.num_proprio
         self.input = FlatInput(student.num_proprio, rows * columns, student.obs_dim - student.num_proprio)
         self.obs_normalizer = deepcopy(student.obs_normalizer)
-        self.encoder = student.encoder.export()
+        self.encoder: EncoderStep = student.encoder.export()
         self.mlp = plain_mlp(student)
 
     def forward(self, obs: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:

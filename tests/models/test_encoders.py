@@ -21,7 +21,7 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.models import encoders
 from legged_gym_ext.models.encoders import ENCODERS, EncoderOptions, make_encoder, register
-from legged_gym_ext.models.encoders.base import Encoder
+from legged_gym_ext.models.encoders.base import Encoder, EncoderStep
 from legged_gym_ext.models.encoders.options import LightOptions, SpecOptions
 from legged_gym_ext.models.student import Student
 
@@ -56,11 +56,11 @@ class TwoLayers(Encoder):
     ) -> tuple[Tensor, Tensor]:
         return self.output(torch.cat([features, proprioception], dim=-1)), memory
 
-    def export(self) -> nn.Module:
+    def export(self) -> EncoderStep:
         return TwoLayersStep(deepcopy(self.image), deepcopy(self.output))
 
 
-class TwoLayersStep(nn.Module):
+class TwoLayersStep(EncoderStep):
     def __init__(self, image: nn.Module, output: nn.Module) -> None:
         super().__init__()
         self.image, self.output = image, output
