@@ -29,14 +29,13 @@ def main(argv: list[str]) -> None:
     report = Report(device, args.sim.engine, argv)
     started = time.perf_counter()
     try:
-        for num_envs in args.sizes:
-            for name in args.only:
-                case = Case(device, args.sim.engine, num_envs, args.quick, args.out)
-                left = None if args.time_limit is None else args.time_limit - (time.perf_counter() - started)
-                report.records.append(measure(name, case, left))
-                print(flush=True)
-                if args.out:  # after each one: what was measured is kept, whatever comes
-                    report.write(Path(args.out))
+        for num_envs, name in args.plan:
+            case = Case(device, args.sim.engine, num_envs, args.quick, args.out)
+            left = None if args.time_limit is None else args.time_limit - (time.perf_counter() - started)
+            report.records.append(measure(name, case, left))
+            print(flush=True)
+            if args.out:  # after each one: what was measured is kept, whatever comes
+                report.write(Path(args.out))
     finally:
         print(report.text(), flush=True)
     failed = [record for record in report.records if record.status.startswith(FAILED)]
@@ -45,7 +44,11 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse and check the command line; the result's ``sim`` is the settled section, ``sizes`` the environments."""
+    """Parse and check the command line.
+
+    The result's ``sim`` is the settled section, ``sizes`` the numbers of environments, and ``plan`` what is measured:
+    pairs of such a number and a name.
+    """
     parser = Parser("python -m benchmarks", description="Ratios, each of two figures of the same run.")
     parser.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:N")
     engines = ",".join(allowed("sim.engine"))
@@ -70,9 +73,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise UserError(f"--time_limit {args.time_limit}; allowed: more than 0")
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise UserError(f"--out {args.out}: a file, not a folder")
-    args.sim = settle(load_config(DEFAULT_TASK, [f"sim.engine={args.sim}", f"sim.device={args.device}"])).sim
+    settled = settle(load_config(DEFAULT_TASK, [f"sim.engine={args.sim}", f"sim.device={args.device}"]))
+    args.sim = settled.sim
     kind = torch_device(args.sim.device).type
     args.sizes = _sizes(args.num_envs or (QUICK_SIZES if args.quick else SIZES)[kind])
+    own = {"networks": 1}  # the networks of one robot; and the recipe as it is, if nothing else is asked for
+    if not args.num_envs and not args.quick:
+        own["recipe"] = settled.env.num_envs
+    args.plan = list(dict.fromkeys((own.get(name, size), name) for size in args.sizes for name in args.only))
     return args
 
 

@@ -44,11 +44,11 @@ class Case:
             return f"{platform.machine()} CPU, {available_cores()} cores"
         return torch.cuda.get_device_name(self.torch_device)
 
-    def config(self, *overrides: str) -> Config:
-        """Return the default task's configuration, on the case's engine and device, with ``overrides``."""
+    def config(self, *overrides: str, task: str = DEFAULT_TASK) -> Config:
+        """Return a task's configuration, on the case's engine and device, with ``overrides``."""
         setting = (f"sim.engine={self.engine}", f"sim.device={self.device}", f"env.num_envs={self.num_envs}")
-        return settle(load_config(DEFAULT_TASK, [*setting, "runner.logger=none", *overrides]))
+        return settle(load_config(task, [*setting, "runner.logger=none", *overrides]))
 
     def make_env(self, config: Config) -> ParkourEnv:
         """Build the environment of ``config``."""
-        return ParkourEnv(config, self.num_envs, self.torch_device)
+        return ParkourEnv(config, config.env.num_envs, self.torch_device)

@@ -10,6 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.case import Case
+from benchmarks.training import EVERY_ITERATION
 from legged_gym_ext.learning.runner import ParkourRunner
 
 ROWS = 60
@@ -22,7 +23,7 @@ def run(case: Case) -> dict[str, float]:
     """
     distill = case.config().distill
     steps = round(distill.steps_per_env / distill.interval)
-    config = case.config("distill.start=0", "distill.interval=1", f"distill.steps_per_env={steps}")
+    config = case.config(*EVERY_ITERATION, f"distill.steps_per_env={steps}")
     runner = ParkourRunner(case.make_env(config), config, None, case.device)
     activities, order = [ProfilerActivity.CPU], "self_cpu_time_total"
     if not case.on_cpu:

@@ -12,7 +12,7 @@ TARGET_DEVICE, TARGET_ENVS = "H100", 4096
 CPU = "CPU"
 """Part of every CPU's name, see ``Case.device_name``. The targets for it hold for every number of environments."""
 
-UNITS = {"steps/s": 1.0, "M rays/s": 1e6, "GB": 1e9, "s": 1.0}
+UNITS = {"steps/s": 1.0, "M rays/s": 1e6, "GB": 1e9, "s": 1.0, "us": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,27 @@ COMPARISONS = (
         ("mj_multiRay",),
         cpu_target=Target(10.0, of_ratio=True),
     ),
+    Comparison(
+        "light student, control step",
+        ("light student",),
+        "us",
+        "spec teacher",
+        ("spec teacher",),
+        cpu_target=Target(0.3, of_ratio=True, at_least=False),
+    ),
+    Comparison("spec student, control step", ("spec student",), "us", "spec teacher", ("spec teacher",)),
+    Comparison("lean teacher, control step", ("lean teacher",), "us", "spec teacher", ("spec teacher",)),
+    *(
+        Comparison(
+            f"{task}, lean",
+            (f"{task}, lean",),
+            "steps/s",
+            "old recipe",
+            (f"{task}, old",),
+            cpu_target=Target(2.5, of_ratio=True),
+        )
+        for task in ("parkour_depth", "parkour_scandots")
+    ),
     Comparison("memory of training", ("memory",), "GB", target=Target(20e9, of_ratio=False, at_least=False)),
 )
 
@@ -178,7 +199,7 @@ def ratio_table(figures: Mapping[int, Figures], device: str) -> str:
     title = ["environments", "what", "measured", "limit or peer", "ratio"]
     where = CPU if CPU in device else f"{TARGET_DEVICE}, {TARGET_ENVS} environments"
     title += [f"target ({where})", "verdict"]
-    return _table([title, *(row.cells() for row in rows(figures, device))])
+    return table([title, *(row.cells() for row in rows(figures, device))])
 
 
 def growth_table(figures: Mapping[int, Figures]) -> str:
@@ -190,10 +211,11 @@ def growth_table(figures: Mapping[int, Figures]) -> str:
     for title, (name, unit) in columns.items():
         values = (figures[size].get(name) for size in sizes)
         lines.append([title, *("" if value is None else _number(value / UNITS[unit]) for value in values)])
-    return _table(lines)
+    return table(lines)
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells, the title first, as a Markdown table that can be read as it is."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     padded = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in lines]
     return "\n".join([padded[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *padded[1:]])

@@ -9,21 +9,29 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
+Clock = Callable[[], float]
+"""A clock of the host, s."""
+
 
 class Moment:
-    """Now, on the device: where it is in its work when it has done all that was asked of it so far."""
+    """Now, on the device: where it is in its work when it has done all that was asked of it so far.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: CUDA has clocks of its own.
+        clock: Of the host; None = ``time.perf_counter``.
+    """
+
+    def __init__(self, device: torch.device, clock: Clock | None = None) -> None:
         self._event = None
         if device.type == "cuda":
             self._event = torch.cuda.Event(enable_timing=True)
             self._event.record(torch.cuda.current_stream(device))
-        self._host = time.perf_counter()
+        self._host = (clock or time.perf_counter)()
 
     def seconds_since(self, earlier: Moment) -> float:
         """Return the seconds from ``earlier`` to this moment; waits until the device has come to it."""
@@ -75,24 +83,40 @@ TURN = 0.1
 """Seconds that a turn of a function lasts at least: other programs interrupt long turns, but seldom short ones."""
 
 
-def median_seconds(functions: dict[str, Callable[[], object]], device: torch.device, turns: int) -> dict[str, float]:
-    """Return the seconds of a call of each function: medians over turns, so that what disturbs one disturbs all.
+def median_seconds(functions: Mapping[str, Callable[[], object]], device: torch.device, turns: int) -> dict[str, float]:
+    """Return the seconds of a call of each function: medians over turns, see :func:`seconds_in_turns`."""
+    return {name: statistics.median(seconds) for name, seconds in seconds_in_turns(functions, device, turns).items()}
+
+
+def seconds_in_turns(
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    turns: int,
+    turn: float = TURN,
+    clock: Clock | None = None,
+) -> dict[str, list[float]]:
+    """Return the seconds of a call of each function in each of its turns, so that what disturbs one disturbs all.
 
     Each turn begins with a call that is not timed: it warms the caches, which what ran before has filled with something
     else. On CUDA nothing waits within a turn or between turns.
+
+    Args:
+        functions: What to call, by name.
+        device: That they run on.
+        turns: Of each function.
+        turn: Seconds that a turn lasts, if it is not one call.
+        clock: See :class:`Moment`.
     """
     calls = {}
     for name, function in functions.items():
         function()  # compiles
-        calls[name] = max(1, round(TURN / max(seconds_of(function, device), 1e-6)))
+        calls[name] = max(1, round(turn / max(seconds_of(function, device), 1e-6)))
     spans: dict[str, list[tuple[Moment, Moment]]] = {name: [] for name in functions}
     for _ in range(turns):
         for name, function in functions.items():
             function()
-            start = Moment(device)
+            start = Moment(device, clock)
             for _ in range(calls[name]):
                 function()
-            spans[name].append((start, Moment(device)))
-    return {
-        name: statistics.median(end.seconds_since(start) for start, end in spans[name]) / calls[name] for name in spans
-    }
+            spans[name].append((start, Moment(device, clock)))
+    return {name: [end.seconds_since(start) / calls[name] for start, end in spans[name]] for name in spans}

@@ -11,17 +11,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import ratios, registry, worker
+from benchmarks import networks, ratios, recipe, registry, worker
 from benchmarks.__main__ import parse
 from benchmarks.case import Case
 from benchmarks.depth import View, make_view
 from benchmarks.mesh_bvh import MeshDepth, camera_rays
 from benchmarks.mujoco_renderer import MujocoWarpDepth
 from benchmarks.report import Report
-from benchmarks.stopwatch import TURN, Moment, Stopwatch, median_seconds
+from benchmarks.stopwatch import TURN, Moment, Stopwatch, median_seconds, seconds_in_turns
+from benchmarks.training import TimedTraining
 from benchmarks.worker import Record
+from legged_gym_ext.config.files import load_config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import ROOT
+from legged_gym_ext.runs.settle import settle
 
 CPU = torch.device("cpu")
 
@@ -47,6 +50,19 @@ def test_choices() -> None:
     args = parse([*device, *what, "--quick", "--out", "some/folder"])
     assert (args.sizes, args.only, args.quick, args.out) == ([8, 2], ["depth", "feet"], True, "some/folder")
     assert (torch.device(args.sim.device), args.sim.engine) == (CPU, "mujoco")
+
+
+def test_each_benchmark_has_its_sizes_once() -> None:
+    """Networks are one robot's; the recipe has the task's own number where none is asked for."""
+    device = ["--device", "cpu", "--sim", "mujoco"]
+    names = ["--only", "networks", "recipe", "feet"]
+    assert parse([*device, *names, "--num_envs", "8,2"]).plan == [
+        *[(1, "networks"), (8, "recipe"), (8, "feet")],
+        *[(2, "recipe"), (2, "feet")],
+    ]
+    own = settle(load_config("parkour_depth", ["sim.device=cpu"])).env.num_envs
+    assert parse([*device, "--only", "recipe"]).plan == [(own, "recipe")]
+    assert parse([*device, "--only", "recipe", "--quick"]).plan == [(32, "recipe"), (64, "recipe")]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +210,19 @@ def test_medians_are_of_turns_of_equal_length(monkeypatch: pytest.MonkeyPatch) -
     assert order[4:] == ["slow", "slow", "fast", "fast", "fast"] * 3
 
 
+def test_turns_are_of_the_clock_and_the_length_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time on the wall is another program's."""
+    wall, seconds, calls = FakeClock(monkeypatch), iter([0.5, 0.5, *[0.5, 1.0, 1.0, 1.0, 1.0], *[9.0, 3.0] * 4]), []
+
+    def call() -> None:
+        calls.append(wall.now)
+        wall.sleep(2 * next(seconds))
+
+    found = seconds_in_turns({"one": call}, CPU, 2, turn=4.0, clock=lambda: wall.now / 2)
+    assert found == {"one": [1.0, (3.0 + 9.0 + 3.0 + 9.0) / 4]}
+    assert len(calls) == 2 + 2 * (1 + 4)
+
+
 @pytest.mark.gpu
 def test_device_time_is_that_of_the_work_not_of_its_launch() -> None:
     device = torch.device("cuda")
@@ -270,6 +299,99 @@ def test_a_cpu_has_targets_of_its_own_at_every_size() -> None:
         assert verdicts[size, "memory of training", ""] == "", "that target is a GPU's"
 
 
+@pytest.mark.parametrize(("micros", "verdict"), [(29.0, "met"), (31.0, "missed")])
+def test_a_light_student_shall_take_less_than_a_share_of_the_teachers_time(micros: float, verdict: str) -> None:
+    figures = {1: {"spec teacher": 100e-6, "spec student": 300e-6, "light student": micros * 1e-6}}
+    rows = {row.comparison.figures[0]: row for row in ratios.rows(figures, "x86_64 CPU, 2 cores")}
+    assert rows["light student"].verdict == verdict
+    assert rows["light student"].cells()[2:6] == [f"{micros:.0f} us", "spec teacher: 100", f"{micros:.1f}%", "< 30.0%"]
+    assert (rows["spec student"].ratio, rows["spec student"].verdict) == (pytest.approx(3.0), "")
+
+
+@pytest.mark.parametrize("task", recipe.TASKS)
+@pytest.mark.parametrize(("rate", "verdict"), [(2600.0, "met"), (2400.0, "missed")])
+def test_the_lean_recipe_shall_be_faster_than_the_old_one(task: str, rate: float, verdict: str) -> None:
+    figures = {512: {f"{task}, lean": rate, f"{task}, old": 1000.0}}
+    assert [row.verdict for row in ratios.rows(figures, "x86_64 CPU, 2 cores")] == [verdict]
+
+
+# Networks and recipes -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def policies() -> dict[str, networks.Network]:
+    return networks.make_networks(Case("cpu", "mujoco", 1))
+
+
+def test_networks_have_the_sizes_that_follow_from_their_layers(policies: dict[str, networks.Network]) -> None:
+    mlp = {"spec": [512, 256, 128, 10], "lean": [256, 128, 64, 10]}
+    spec_encoder = [(25, 32), (288, 64), (64 * 28 * 28, 128), (128, 32), (75, 128), (128, 32), (512, 32)]
+    light_encoder = [(25, 16), (144, 32), (288, 32), (32 * 7 * 7, 64), (128, 32)]  # windows as rows of a matrix
+    gru = {"spec student": (32, 512), "light student": (64 + 43, 128)}
+    for name, inputs, sizes, encoder in (
+        ("spec teacher", 4139, mlp["spec"], []),
+        ("spec student", 75, mlp["spec"], spec_encoder),
+        ("lean teacher", 4141, mlp["lean"], []),
+        ("light student", 77, mlp["lean"], light_encoder),
+    ):
+        layers = [*zip([inputs, *sizes[:-1]], sizes, strict=True), *encoder]
+        parameters = sum(a * b + b for a, b in layers)
+        if name in gru:
+            a, b = gru[name]
+            parameters += 3 * (a * b + b * b + 2 * b)
+        network = policies[name]
+        assert (network.inputs, network.first_layer) == (inputs, inputs * sizes[0])
+        assert network.parameters == parameters, name
+    assert policies["light student"].parameters * 4 < 0.12 * policies["spec teacher"].parameters * 4
+
+
+def test_a_control_step_has_all_of_a_teacher_and_a_fifth_of_a_students_image(
+    policies: dict[str, networks.Network],
+) -> None:
+    for name, network in policies.items():
+        parts = network.parts()
+        shares = {part: share for part, (_, share) in parts.items()}
+        assert shares == ({"image": 0.2, "rest": 1.0} if "student" in name else {"whole": 1.0})
+        with torch.inference_mode():
+            actions = parts["rest" if "student" in name else "whole"][0]()
+        assert isinstance(actions, torch.Tensor) and actions.shape == (1, 10)
+
+
+@pytest.mark.parametrize("task", recipe.TASKS)
+def test_the_old_recipe_has_the_specifications_networks_and_the_lean_one_has_not(task: str) -> None:
+    case = Case("cpu", "mujoco", 4)
+    old, lean, spec = case.config(*recipe.OLD, task=task), case.config(task=task), load_config("parkour_depth_spec")
+    assert old.teacher.hidden_dims == old.teacher.critic_hidden_dims == spec.teacher.hidden_dims == [512, 256, 128]
+    assert old.student.encoder == spec.student.encoder
+    assert (old.ppo.num_learning_epochs, old.ppo.num_mini_batches, old.distill.interval) == (5, 4, 8)
+    assert lean.teacher.hidden_dims == lean.teacher.critic_hidden_dims == [256, 128, 64]
+    assert lean.student.encoder.kind == "light"
+    assert (lean.ppo.num_learning_epochs, lean.ppo.num_mini_batches, lean.distill.interval) == (3, 6, 4)
+
+
+def test_an_iteration_has_its_share_of_a_distillation() -> None:
+    training = TimedTraining.__new__(TimedTraining)
+    training.config, training.interval = Case("cpu", "mujoco", 10).config("distill.steps_per_env=40"), 8
+    assert training.whole({"iteration": 7.0, "report": 1.0, "distillation": 4.0}) == 3.0 + 1.0 + 4.0 / 8
+    assert (training.teacher_steps, training.steps) == (240, 240 + 10 * 40 / 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["networks", "recipe"])
+def test_networks_and_recipe_measure_what_is_compared(name: str) -> None:
+    record = worker.measure(name, Case("cpu", "mujoco", 2, quick=True))
+    assert record.status == worker.OK
+    assert all(value > 0 for value in record.figures.values())
+    compared = [row.comparison for row in ratios.rows({2: record.figures}, record.device_name)]
+    names = {figure for comparison in compared for figure in (*comparison.figures, *comparison.peers)}
+    assert names == set(record.figures) and len(compared) == {"networks": 3, "recipe": 2}[name]
+
+
+def test_networks_are_measured_on_a_cpu() -> None:
+    with pytest.raises(UserError, match="--device cpu"):
+        networks.run(Case("cuda", "mujoco_warp", 1))
+
+
 def test_growth_has_a_column_for_each_size() -> None:
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in ratios.growth_table(FIGURES).splitlines()]
     assert lines[0] == ["environments", "256", "4096"]
@@ -335,10 +457,12 @@ def test_quick_run_prints_and_writes_the_tables(tmp_path: Path) -> None:
     figures = {name: value for record in content["records"] for name, value in record["figures"].items()}
     assert [(r["benchmark"], r["num_envs"]) for r in content["records"]] == [("environment", 4), ("depth", 4)]
     measured = {(row["what"], row["against"]) for row in content["ratios"]}
+    elsewhere = {"training loop", "memory", "light student", "spec student", "lean teacher"}
+    elsewhere |= {f"{task}, lean" for task in recipe.TASKS}
     assert measured == {
         (comparison.what, comparison.against)
         for comparison in ratios.COMPARISONS
-        if not {"training loop", "memory"} & set(comparison.figures)
+        if not elsewhere & set(comparison.figures)
     }
     for name, value in figures.items():
         assert value > 0, name
@@ -352,4 +476,5 @@ def test_training_measures_what_the_tables_show() -> None:
     assert wanted <= set(record.figures)
     parts = sum(value for name, value in record.figures.items() if name.startswith("iteration: "))
     assert parts == pytest.approx(record.figures["iteration"])
-    assert record.figures["training loop"] == pytest.approx((24 + 48 / 8) * 4 / parts)
+    assert record.figures["training loop"] == pytest.approx((24 + 48 / 4) * 4 / parts)
+    assert record.figures["student's rollout"] > 0 and record.figures["DAgger update"] > 0, "it distils"

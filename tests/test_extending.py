@@ -27,7 +27,7 @@ from legged_gym_ext.learning import phases
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase
 from legged_gym_ext.models import encoders
-from legged_gym_ext.models.encoders.base import Encoder
+from legged_gym_ext.models.encoders.base import Encoder, EncoderStep
 from legged_gym_ext.models.encoders.options import EncoderOptions
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.runs.checkpoint import load_checkpoint
@@ -157,7 +157,7 @@ class TwoLayers(Encoder):
     ) -> tuple[Tensor, Tensor]:
         return torch.tanh(self.latent(torch.cat([features, proprioception], dim=-1))), memory
 
-    def export(self) -> nn.Module:
+    def export(self) -> EncoderStep:
         raise NotImplementedError
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from legged_gym_ext.groups import NEW_FRAME
 from legged_gym_ext.models.actor import FlatInput, ParkourActor
 from legged_gym_ext.models.encoders import EncoderOptions, make_encoder
+from legged_gym_ext.models.encoders.base import EncoderStep
 from legged_gym_ext.models.teacher import plain_mlp
 
 
@@ -162,28 +163,59 @@ class _ExportedStudent(nn.Module):
         self.num_proprio = student.num_proprio
         self.input = FlatInput(student.num_proprio, rows * columns, student.obs_dim - student.num_proprio)
         self.obs_normalizer = deepcopy(student.obs_normalizer)
-        self.encoder = student.encoder.export()
+        self.encoder: EncoderStep = student.encoder.export()
         self.mlp = plain_mlp(student)
 
     def forward(self, obs: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
         vectors, depth = self.input(obs)
+        return self.act(vectors, self.encoder.encode_image(depth), h_in)
+
+    def act(self, vectors: Tensor, features: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
         vectors = self.obs_normalizer(vectors)
         proprio, others = vectors[:, : self.num_proprio], vectors[:, self.num_proprio :]
-        latent, h_out = self.encoder(depth, proprio, h_in)
+        latent, h_out = self.encoder(features, proprio, h_in)
         return self.mlp(torch.cat([proprio, latent, others], dim=-1)), h_out
 
 
-class _JitStudent(nn.Module):
-    """Exportable student for TorchScript: ``cat[proprio, depth, others]`` (1, ...) to actions (1, num_actions)."""
+class _InTwoParts(nn.Module):
+    """Exportable student for TorchScript: ``cat[proprio, depth, others]`` (1, ...) to actions (1, num_actions).
+
+    The same in two parts, for images that come more seldom than actions: ``encode_image`` (1, pixels) to features for
+    each camera frame, and ``act``, ``cat[proprio, others]`` (1, ...) and the newest features to actions, each step.
+    """
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self.hidden_state: Tensor
         self.step = _ExportedStudent(student)
-        self.hidden_state = nn.Buffer(student.encoder.initial_memory(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        actions, hidden = self.step(x, self.hidden_state)
+        vectors, depth = self.step.input(x)
+        return self.act(vectors, self.encode_image(depth))
+
+    @torch.jit.export
+    def encode_image(self, depth: Tensor) -> Tensor:
+        return self.step.encoder.encode_image(depth)
+
+    @torch.jit.export
+    def act(self, vectors: Tensor, features: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @torch.jit.export
+    def reset(self) -> None:
+        raise NotImplementedError
+
+
+class _JitStudent(_InTwoParts):
+    """A student with a memory, inside."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__(student)
+        self.hidden_state: Tensor
+        self.hidden_state = nn.Buffer(student.encoder.initial_memory(1))
+
+    @torch.jit.export
+    def act(self, vectors: Tensor, features: Tensor) -> Tensor:
+        actions, hidden = self.step.act(vectors, features, self.hidden_state)
         self.hidden_state[:] = hidden
         return actions
 
@@ -209,20 +241,20 @@ class _OnnxStudent(_ExportedStudent):
         return torch.zeros(1, sum(self.input.sizes)), torch.zeros(self.memory_shape)
 
 
-class _StudentWithoutMemory(nn.Module):
-    """Exportable student for TorchScript and ONNX: ``cat[proprio, depth, others]`` (batch, ...) to actions."""
+class _StudentWithoutMemory(_InTwoParts):
+    """A student without a memory, for any batch size, and for ONNX, too."""
 
     is_recurrent = False
     input_names = ["obs"]
     output_names = ["actions"]
 
     def __init__(self, student: Student) -> None:
-        super().__init__()
-        self.step = _ExportedStudent(student)
+        super().__init__(student)
         self.memory = nn.Buffer(student.encoder.initial_memory(1), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        actions, _ = self.step(x, self.memory)
+    @torch.jit.export
+    def act(self, vectors: Tensor, features: Tensor) -> Tensor:
+        actions, _ = self.step.act(vectors, features, self.memory)
         return actions
 
     @torch.jit.export

@@ -13,6 +13,7 @@ from random_state import CPU, Truth, overwrite, plain_config
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs import rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.tasks import task_names
 
 N = 200
 
@@ -141,13 +142,24 @@ GOOD = {"tracking_goal_vel", "tracking_lin_vel", "tracking_yaw", "alive", "gait_
 """Terms of which more is better; of all others less is."""
 
 
-@pytest.mark.parametrize("task", ["parkour_depth", "parkour_scandots", "walk_flat"])
+@pytest.mark.parametrize("task", task_names())
 def test_the_tasks_reward_what_is_good_and_punish_what_is_bad(task: str) -> None:
     weights = load_config(task).rewards.weights
     assert weights.keys() == rewards.TERMS.keys()  # the file shows all that there are
     for name, weight in weights.items():
         assert weight >= 0 if name in GOOD else weight <= 0, name
     assert weights["tracking_goal_vel"] > 0 > weights["termination"]
+
+
+@pytest.mark.parametrize("task", task_names())
+def test_the_tasks_reward_a_gait_clock_where_it_is_seen_and_the_feets_own_times_where_not(task: str) -> None:
+    """At the first levels and at the last ones; never both."""
+    config = load_config(task)
+    full, terms = config.rewards.weights, {"gait_contact", "gait_swing_height", "feet_air_time", "feet_swing"}
+    seen = "gait_phase" in config.observations.others
+    for weights in (full, full | config.rewards.start_weights):
+        rewarded = {name for name in terms if weights[name] != 0}
+        assert rewarded == {name for name in terms if name.startswith("gait_") == seen}
 
 
 def test_some_weights_move_from_the_first_value_to_the_last_with_the_level() -> None:

@@ -21,7 +21,7 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.models import encoders
 from legged_gym_ext.models.encoders import ENCODERS, EncoderOptions, make_encoder, register
-from legged_gym_ext.models.encoders.base import Encoder
+from legged_gym_ext.models.encoders.base import Encoder, EncoderStep
 from legged_gym_ext.models.encoders.options import LightOptions, SpecOptions
 from legged_gym_ext.models.student import Student
 
@@ -56,17 +56,21 @@ class TwoLayers(Encoder):
     ) -> tuple[Tensor, Tensor]:
         return self.output(torch.cat([features, proprioception], dim=-1)), memory
 
-    def export(self) -> nn.Module:
+    def export(self) -> EncoderStep:
         return TwoLayersStep(deepcopy(self.image), deepcopy(self.output))
 
 
-class TwoLayersStep(nn.Module):
+class TwoLayersStep(EncoderStep):
     def __init__(self, image: nn.Module, output: nn.Module) -> None:
         super().__init__()
         self.image, self.output = image, output
 
-    def forward(self, images: Tensor, proprioception: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        return self.output(torch.cat([self.image(images), proprioception], dim=-1)), memory
+    @torch.jit.export
+    def encode_image(self, images: Tensor) -> Tensor:
+        return self.image(images)
+
+    def forward(self, features: Tensor, proprioception: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.output(torch.cat([features, proprioception], dim=-1)), memory
 
 
 @pytest.fixture(autouse=True)
@@ -176,12 +180,13 @@ def test_the_exported_step_is_the_encoders_own(kind: str) -> None:
     with torch.no_grad():
         for _ in range(3):
             image, proprio = torch.rand(2, *IMAGE) - 0.5, torch.randn(2, NUM_PROPRIO)
-            latent, memory = step(image.flatten(1), proprio, memory)
+            latent, memory = step(step.encode_image(image.flatten(1)), proprio, memory)
             torch.testing.assert_close(latent, encoder(image, proprio))
             torch.testing.assert_close(memory, encoder.memory)
         for parameter in encoder.parameters():
             parameter.zero_()
-        assert step(image.flatten(1), proprio, memory)[0].any(), "the exported step is no copy"
+        features = step.encode_image(image.flatten(1))
+        assert features.any() and step(features, proprio, memory)[0].any(), "the exported step is no copy"
 
 
 # One from outside of the package --------------------------------------------------------------------------------------

@@ -245,6 +245,27 @@ def test_exported_student_acts_as_the_student_does() -> None:
                 torch.testing.assert_close(actions, expected)
 
 
+def test_exported_student_acts_between_images_as_the_student_does() -> None:
+    """In two parts and frozen, with a new image in every third step only, and after a reset."""
+    torch.manual_seed(0)
+    student = make_student(normalize=True)
+    student.update_normalization(observations(50, normalize_to=4.0))
+    student.eval()
+    jit = torch.jit.freeze(torch.jit.script(student.as_jit().eval()), ["encode_image", "act", "reset"])
+    with torch.no_grad():
+        for episode in range(2):
+            student.reset()
+            jit.reset()
+            for step in range(7):
+                obs = observations(1, seed=10 * episode + step)
+                if step % 3 == 0:
+                    features = jit.encode_image(obs["depth"])
+                new = torch.tensor([[float(step % 3 == 0)]])
+                expected = student(TensorDict({**obs, "new_frame": new}, batch_size=[1]))
+                vectors = torch.cat([obs["proprio"], obs["phase"]], dim=1)
+                torch.testing.assert_close(jit.act(vectors, features), expected)
+
+
 @pytest.mark.parametrize("kind", ["depth", "scan"])
 def test_exported_teacher_acts_as_the_teacher_does(kind: str) -> None:
     obs = observations(3)

@@ -12,6 +12,29 @@ from torch import Tensor, nn
 from legged_gym_ext.device.host_number import HostNumber
 
 
+class EncoderStep(nn.Module):
+    """An encoder as it is exported, in the two parts of :class:`Encoder`, for one step."""
+
+    @torch.jit.export
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return features (batch, any size) of images (batch, rows * columns). Mark it with ``torch.jit.export``."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, proprioception: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Make one step.
+
+        Args:
+            features: Of the newest image, (batch, size).
+            proprioception: Proprioception (batch, num_proprio).
+            memory: Memory before the step (memory_layers, batch, memory_size).
+
+        Returns:
+            The latent (batch, latent_dim) and the memory after the step; where ``memory_size`` is 0 the memory that was
+            given, whatever its batch size.
+        """
+        raise NotImplementedError
+
+
 class Encoder(nn.Module, ABC):
     """Turns depth images and proprioception into a latent vector, which may remember what has left the image.
 
@@ -63,13 +86,8 @@ class Encoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def export(self) -> nn.Module:
-        """Return a copy of the layers as a module without state that TorchScript and ONNX can take.
-
-        It makes one step: images (batch, rows * columns), proprioception (batch, num_proprio) and memory
-        (memory_layers, batch, memory_size) to the latent (batch, latent_dim) and the memory after it. Where
-        ``memory_size`` is 0 it returns the memory that it was given, whatever its batch size.
-        """
+    def export(self) -> EncoderStep:
+        """Return a copy of the layers as a module without state that TorchScript and ONNX can take."""
 
     def forward(self, depth_image: Tensor, proprioception: Tensor, new_frame: Tensor | None = None) -> Tensor:
         """Advance one step from its own memory and return the latent (batch, latent_dim).

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from legged_gym_ext.models.encoders.gru import GruEncoder
@@ -39,9 +38,6 @@ class SpecEncoder(GruEncoder):
             nn.ELU(),
             nn.Linear(128, latent_dim),
         )
-        for layer in cnn:
-            if isinstance(layer, nn.Conv2d):  # 1.5 times as fast on CPUs
-                layer.weight.data = layer.weight.data.to(memory_format=torch.channels_last)
         fusion = nn.Sequential(
             nn.Linear(latent_dim + num_proprio, options.fusion_hidden),
             nn.ELU(),
