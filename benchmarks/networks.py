@@ -23,6 +23,7 @@ from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
+from legged_gym_ext.models.teacher import plain_mlp
 
 TASKS = {"parkour_depth_spec": ("spec teacher", "spec student"), "parkour_depth": ("lean teacher", "light student")}
 """Tasks, and what their two networks are called here."""
@@ -48,7 +49,7 @@ class Network:
     @property
     def first_layer(self) -> int:
         """Return the weights of the actor's first layer."""
-        return self.actor.get_parameter("mlp.0.weight").numel()
+        return plain_mlp(self.actor)[0].get_parameter("weight").numel()
 
     @property
     def parameters(self) -> int:

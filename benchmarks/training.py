@@ -14,7 +14,7 @@ from legged_gym_ext.tasks import DEFAULT_TASK
 
 ITERATIONS = 3  # of which the median one is told
 WARM_UP = 2
-EVERY_ITERATION = ("distill.start=0", "distill.start_level=0", "distill.interval=1")
+EVERY_ITERATION = ("distill.start=0", "distill.interval=1")
 """Overrides with which every iteration is followed by a distillation."""
 
 

@@ -366,7 +366,7 @@ def test_the_old_recipe_has_the_specifications_networks_and_the_lean_one_has_not
     assert (old.ppo.num_learning_epochs, old.ppo.num_mini_batches, old.distill.interval) == (5, 4, 8)
     assert lean.teacher.hidden_dims == lean.teacher.critic_hidden_dims == [256, 128, 64]
     assert lean.student.encoder.kind == "light"
-    assert (lean.ppo.num_learning_epochs, lean.ppo.num_mini_batches, lean.distill.interval) == (3, 6, 4)
+    assert (lean.ppo.num_learning_epochs, lean.ppo.num_mini_batches, lean.distill.interval) == (3, 6, 8)
 
 
 def test_an_iteration_has_its_share_of_a_distillation() -> None:

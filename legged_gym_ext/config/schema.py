@@ -301,10 +301,9 @@ class DistillConfig:
     """DAgger, interleaved with PPO."""
 
     enabled: bool = True
-    start: int = not_negative(200)  # first PPO iteration that is followed by distillation
-    start_level: float = not_negative(
-        0.0
-    )  # and it waits until the teacher's environments are at this level, on average
+    start: int = not_negative(200)  # PPO iteration that is followed by the first distillation, at the latest
+    # And it begins as soon as the teacher's environments are at this level, on average; 0 = not before ``start``.
+    start_level: float = not_negative(0.0)
     interval: int = count(10)  # PPO iterations from one distillation to the next
     steps_per_env: int = count(48)
     mini_batches: int = count(4)  # of environments

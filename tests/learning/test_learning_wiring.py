@@ -297,10 +297,10 @@ def test_mirror_images_are_learned_from_where_that_is_configured(symmetry: bool)
 SPECIFIED = [(512, 256), (256, 128), (128, NUM_ACTIONS)]
 
 
-@pytest.mark.parametrize(("others", "more"), [("[]", 0), ("[gait_phase]", 2), (None, 2)])
-def test_the_default_task_has_the_specifications_networks(others: str | None, more: int) -> None:
-    overrides = ["terrain.levels=1", "terrain.variants=1"]
-    config = settle(load_config("parkour_depth", overrides + ([f"observations.others={others}"] if others else [])))
+@pytest.mark.parametrize(("others", "more"), [("[]", 0), ("[gait_phase]", 2)])
+def test_the_specifications_networks_see_the_environment(others: str, more: int) -> None:
+    overrides = ["terrain.levels=1", "terrain.variants=1", f"observations.others={others}"]
+    config = settle(load_config("parkour_depth_spec", overrides))
     runner = ParkourRunner(ParkourEnv(config, 2, CPU), config, None, "cpu")
     teacher, student = runner.alg.actor, distillation(runner).student
     assert sizes(teacher.mlp) == [(4139 + more, 512), *SPECIFIED]

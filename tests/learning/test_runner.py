@@ -82,9 +82,19 @@ def test_distillation_follows_the_schedule(tmp_path: Path) -> None:
     assert rounds == [0, 0, 1, 1, 1, 2, 2]  # after the iterations with index 2 and 5
 
 
-def test_distillation_waits_for_a_teacher_that_is_good_enough_and_never_stops_again() -> None:
+@pytest.mark.parametrize(
+    ("start", "start_level", "expected"),
+    [
+        (99, 3.0, [0, 0, 0, 0, 0, 1, 1, 2]),  # it may begin with index 1, 3, 5, and at index 1 and 3 the level is 2
+        (3, 3.0, [0, 0, 0, 1, 1, 2, 2, 3]),  # it waits no longer than that
+        (99, 0.0, [0] * 8),
+    ],
+)
+def test_distillation_waits_for_a_teacher_that_is_good_enough_and_never_stops_again(
+    start: int, start_level: float, expected: list[int]
+) -> None:
     config = small_config()
-    config.distill.start, config.distill.interval, config.distill.start_level = 1, 2, 3.0
+    config.distill.start, config.distill.interval, config.distill.start_level = start, 2, start_level
     runner, rounds = make(None, config), []
     for level in (9, 2, 2, 2, 3, 3, 0, 0):  # of all environments on average
         teacher = runner.lanes["teacher"].statistics
@@ -97,7 +107,7 @@ def test_distillation_waits_for_a_teacher_that_is_good_enough_and_never_stops_ag
         teacher.add = add  # type: ignore[method-assign]
         runner.learn(1)
         rounds.append(distillation(runner).rounds)
-    assert rounds == [0, 0, 0, 0, 0, 1, 1, 2]  # may begin with index 1, 3, 5, and at index 1 and 3 the level is 2
+    assert rounds == expected
 
 
 @pytest.mark.parametrize("kind", ["depth", "scandots"])

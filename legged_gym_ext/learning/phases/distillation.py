@@ -145,12 +145,15 @@ class Distillation(Phase):
     def due(self, iteration: int) -> bool:
         """Return whether the schedule has a distillation after PPO's update of that iteration.
 
-        It waits for a teacher that is good enough: what a beginner does need not be learned, and is soon outdated.
+        It waits for a teacher that is good enough, though not for ever: what a beginner does need not be learned, and
+        is soon outdated.
         """
-        since_start = iteration - self.config.start
-        if since_start < 0 or since_start % self.config.interval:
+        start, start_level = self.config.start, self.config.start_level
+        if (iteration - start) % self.config.interval:
             return False
-        return self.rounds > 0 or collectives.mean(self.teacher_statistics.level) >= self.config.start_level
+        if self.rounds > 0 or iteration >= start:
+            return True
+        return start_level > 0 and collectives.mean(self.teacher_statistics.level) >= start_level
 
     def run(self, lane: Lane) -> Outcome:
         """Collect and learn; the first time, begin with the teacher's weights."""
