@@ -54,5 +54,7 @@ def _check_combinations(config: Config) -> None:
             raise UserError("distill.enabled: expected false with camera.enabled=false: the student needs the camera")
     if config.distill.enabled:
         config.student.encoder.check(config)
+    elif config.finetune.enabled:
+        raise UserError("finetune.enabled: expected false with distill.enabled=false: there is no student")
     if config.teacher.kind == "scandots" and not config.height_scan.enabled:
         raise UserError("height_scan.enabled: expected true with teacher.kind=scandots")

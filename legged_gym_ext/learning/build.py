@@ -12,6 +12,7 @@ from tensordict import TensorDict
 from legged_gym_ext.config.schema import CameraConfig, Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.groups import DEPTH, PRIVILEGED, PROPRIO, SCAN
+from legged_gym_ext.learning.phases.ppo import TeacherPPO
 
 
 def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
     others = list(config.observations.others)
     scan = [SCAN] if config.height_scan.enabled else []
     return {
-        "num_steps_per_env": config.runner.num_steps_per_env,
+        "num_steps_per_env": TeacherPPO.steps(config) if TeacherPPO.learns(config) else 0,
         "save_interval": config.runner.save_interval,
         "bfloat16": bfloat16,
         "run_name": config.run_name,
