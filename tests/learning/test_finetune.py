@@ -257,8 +257,9 @@ def test_a_critic_that_warms_up_may_move_as_far_as_it_has_to(tmp_path: Path) -> 
     config.ppo.learning_rate, config.ppo.schedule = 3e-3, "fixed"
     runner = begin(config, distilled(tmp_path, config_of()))
     phase, moved = finetune(runner), []
-    runner._prepare_networks()
+    phase.alg.critic.eval()  # its normalizer stays
     for _ in range(2):
+        phase.alg.optimizer.state.clear()  # momentum would carry them on
         collect(runner)
         storage = phase.alg.storage
         obs, before = storage.observations.flatten(0, 1), storage.values.flatten(0, 1).clone()
@@ -267,7 +268,7 @@ def test_a_critic_that_warms_up_may_move_as_far_as_it_has_to(tmp_path: Path) -> 
         with torch.no_grad():
             moved.append((phase.alg.critic(obs) - before).mean().item())
     assert config.ppo.use_clipped_value_loss
-    assert moved[0] > 10.0 and abs(moved[1]) < 2.0
+    assert moved[0] > 20.0 and abs(moved[1]) < 10.0
 
 
 def test_the_policy_before_the_first_update_is_the_distilled_one(tmp_path: Path) -> None:

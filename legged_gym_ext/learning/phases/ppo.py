@@ -34,7 +34,7 @@ class ParkourPPO(PPO):
     """PPO whose update by several ranks is the update by one that has all of their samples.
 
     rsl_rl averages the gradients and the KL divergence over the ranks, but each rank normalizes its advantages by
-    itself.
+    itself, and not all gradients can be packed.
     """
 
     @classmethod
