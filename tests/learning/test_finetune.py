@@ -23,7 +23,8 @@ from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models import encoders
 from legged_gym_ext.models.encoders.options import EncoderOptions
 from legged_gym_ext.models.student import Student
-from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors
+from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
+from legged_gym_ext.runs.slim import slim
 
 ENVS = 6
 
@@ -414,3 +415,15 @@ def test_mini_batches_need_not_be_equally_large(tmp_path: Path) -> None:
     runner._prepare_networks()
     collect(runner)
     assert [len(batch.actions) for batch in batches_of(runner)] == [16, 16, 8, 8]
+
+
+def test_handed_on_without_optimizer_and_environments_it_still_is_a_fine_tuning(tmp_path: Path) -> None:
+    begin(config_of(warmup=1), distilled(tmp_path / "first", config_of()), tmp_path).learn(2)
+    saved = load_checkpoint(tmp_path / "model_2.pt")
+    save_checkpoint(slim(saved), tmp_path / "slim.pt")
+    runner = begin(config_of(warmup=1), tmp_path / "slim.pt")
+    assert_same(state_of(finetune(runner).alg.critic), saved["phases"]["finetune"]["critic"])
+    before = state_of(student_of(runner))
+    runner.learn(1)
+    assert finetune(runner).rounds == 3 and runner.iteration == 1  # the critic has had its warm-up
+    assert differs(state_of(student_of(runner)), before)
