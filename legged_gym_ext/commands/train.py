@@ -74,7 +74,7 @@ def read(argv: list[str]) -> tuple[Config, Path | None, Path | None]:
         if args.phase and (args.phase == FINETUNE) != config.finetune.enabled:
             raise UserError(
                 f"--phase {args.phase}: --resume goes on with a run in its own phase, which is another one; leave out "
-                f"--resume to begin a new run"
+                "--resume to begin a new run"
             )
     elif args.phase == FINETUNE:
         if any(override.startswith(f"{INIT_FROM}=") for override in args.overrides):
