@@ -11,6 +11,7 @@ from torch import Tensor
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.learning.phases.distillation import Distillation
+from legged_gym_ext.learning.phases.finetune import Finetune
 from legged_gym_ext.learning.phases.ppo import TeacherPPO
 from legged_gym_ext.learning.runner import ParkourRunner
 
@@ -30,6 +31,12 @@ def teacher_ppo(runner: ParkourRunner) -> TeacherPPO:
 def distillation(runner: ParkourRunner) -> Distillation:
     phase = runner.phases["distillation"]
     assert isinstance(phase, Distillation)
+    return phase
+
+
+def finetune(runner: ParkourRunner) -> Finetune:
+    phase = runner.phases["finetune"]
+    assert isinstance(phase, Finetune)
     return phase
 
 

@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from dummy_env import NUM_ACTIONS, DummyEnv, small_config
-from dummy_runner import collect, distillation
+from dummy_runner import collect, distillation, finetune
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -33,9 +35,16 @@ def training_config() -> Config:
     return config
 
 
-def make(log_dir: Path | None, seed: int = 1) -> ParkourRunner:
-    """Return a runner on this rank's part of the environments."""
+def finetuning_config(warmup: int) -> Config:
     config = training_config()
+    config.finetune.enabled, config.finetune.warmup = True, warmup
+    config.finetune.num_steps_per_env, config.finetune.num_mini_batches = 6, 2
+    return config
+
+
+def make(log_dir: Path | None, seed: int = 1, config: Config | None = None) -> ParkourRunner:
+    """Return a runner on this rank's part of the environments."""
+    config = config or training_config()
     own = rank_config(config)
     seed_everything(here().seed(seed))
     return ParkourRunner(DummyEnv(own, here().share(ENVS), seed=own.seed), config, log_dir, "cpu")
@@ -49,6 +58,8 @@ def networks(runner: ParkourRunner) -> dict[str, Any]:
         "learning_rate": runner.alg.learning_rate,
         "group_rates": [group["lr"] for group in runner.alg.optimizer.param_groups],
     }
+    if "finetune" in runner.phases:
+        content["finetune"] = finetune(runner).state_dict()
     return map_tensors(content, Tensor.clone)
 
 
@@ -108,35 +119,62 @@ def update_on(rows: slice) -> dict[str, Any]:
     distillation(runner).optimizer = torch.optim.SGD(
         [{key: group[key] for key in ("params", "lr")} for group in distillation(runner).optimizer.param_groups]
     )
-    noise = iter(torch.randn(config.runner.num_steps_per_env, ENVS, NUM_ACTIONS)[:, rows])
-    distribution = runner.alg.actor.distribution
-    distribution.sample = lambda: distribution.mean + distribution.std * next(noise, 0.0)  # the update samples too
+    give_noise(runner.alg.actor.distribution, config.runner.num_steps_per_env, rows)
     storage = runner.alg.storage
     storage._shuffled = lambda: torch.arange(env.num_envs * config.runner.num_steps_per_env)  # type: ignore
     runner._prepare_networks()
     result: dict[str, Any] = {"gradients": [], "advantages": None}
 
-    def watch(optimizer: torch.optim.Optimizer) -> None:
-        """Record the gradients that each step of the optimizer takes."""
-        optimizer.register_step_pre_hook(
-            lambda *_: result["gradients"].append(
-                [p.grad.clone() for group in optimizer.param_groups for p in group["params"]]
-            )
-        )
-
-    watch(runner.alg.optimizer)
-    watch(distillation(runner).optimizer)
+    watch(runner.alg.optimizer, result["gradients"])
+    watch(distillation(runner).optimizer, result["gradients"])
     collect(runner)
     result["advantages"] = storage.advantages.clone()
     runner.alg.update()
     distillation(runner).collect(env, runner.lanes["student"].statistics)
-    halves = torch.arange(env.num_envs).view(-1, ENVS // 2)  # one half per rank, both where there is one
+    with parts_of_halves(env.num_envs):
+        distillation(runner).update()
+    return result | networks(runner)
+
+
+def finetuning_update_on(rows: slice) -> dict[str, Any]:
+    """Return the gradients and networks of one update of a fine-tuning on those rows of the batch."""
+    config = finetuning_config(warmup=0)
+    config.ppo.desired_kl = 1e-3
+    seed_everything(3)
+    env = Split(config, rows)
+    runner = ParkourRunner(env, config, None, "cpu")
+    phase = finetune(runner)
+    give_noise(phase.actor.distribution, config.finetune.num_steps_per_env, rows)
+    runner._prepare_networks()
+    result: dict[str, Any] = {"gradients": []}
+    watch(phase.alg.optimizer, result["gradients"])
+    phase.collect(env, runner.lanes["student"].statistics)
+    with parts_of_halves(env.num_envs):
+        phase.update()
+    return result | {"rate": phase.alg.learning_rate}
+
+
+def give_noise(distribution: Any, steps: int, rows: slice) -> None:
+    """Have a Gaussian drawn from by those rows of the same random numbers."""
+    noise = iter(torch.randn(steps, ENVS, NUM_ACTIONS)[:, rows])
+    distribution.sample = lambda: distribution.mean + distribution.std * next(noise, 0.0)  # the update samples too
+
+
+def watch(optimizer: torch.optim.Optimizer, gradients: list[list[Tensor]]) -> None:
+    """Record the gradients that each step of the optimizer takes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    optimizer.register_step_pre_hook(lambda *_: gradients.append([p.grad.clone() for p in parameters]))
+
+
+@contextmanager
+def parts_of_halves(num_envs: int) -> Iterator[None]:
+    """Make mini-batches of environments from the n-th parts of both halves, or of the one that this rank has."""
+    halves = torch.arange(num_envs).view(-1, ENVS // 2)
     order = torch.cat([halves[:, : ENVS // 4].flatten(), halves[:, ENVS // 4 :].flatten()])
     permutation = torch.randperm
     torch.randperm = lambda *_, **__: order  # type: ignore
-    distillation(runner).update()
+    yield
     torch.randperm = permutation
-    return result | networks(runner)
 
 
 # Programs ------------------------------------------------------------------------------------------------------------
@@ -165,6 +203,24 @@ def together(folder: Path) -> None:
     rows = slice(rank * ENVS // 2, (rank + 1) * ENVS // 2)
     result = {"start": start, "history": history, "went_on": went_on, "update": update_on(rows)}
     torch.save(result, folder / f"rank{rank}.pt")
+
+
+def finetuning(folder: Path) -> None:
+    """Distil; then fine-tune in one go and in parts, and do one update on a split batch; write what each rank has."""
+    make(folder / "first").learn(2)
+    config = finetuning_config(warmup=1)
+    whole = make(folder / "whole", config=config)
+    whole.init_from(folder / "first" / "model_2.pt")
+    history = train(whole, 4)
+    parts = make(folder / "parts", config=config)
+    parts.init_from(folder / "first" / "model_2.pt")
+    parts.learn(2)
+    resumed = make(folder / "parts", seed=99, config=config)
+    resumed.load(str(folder / "parts" / "model_2.pt"))
+    resumed.learn(2)
+    rank = here().rank
+    rows = slice(rank * ENVS // 2, (rank + 1) * ENVS // 2)
+    torch.save({"history": history, "update": finetuning_update_on(rows)}, folder / f"rank{rank}.pt")
 
 
 def fail(folder: Path, how: str) -> None:
@@ -199,4 +255,5 @@ def endless(folder: Path) -> None:
 if __name__ == "__main__":
     name, folder, *arguments = sys.argv[1:]
     with joined():
-        {"together": together, "fail": fail, "endless": endless}[name](Path(folder), *arguments)
+        programs = {"together": together, "finetuning": finetuning, "fail": fail, "endless": endless}
+        programs[name](Path(folder), *arguments)

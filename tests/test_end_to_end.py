@@ -16,7 +16,7 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning.runner import ParkourRunner
-from legged_gym_ext.paths import ROOT
+from legged_gym_ext.paths import PRETRAINED, ROOT
 from legged_gym_ext.runs.settle import seed_everything, settle
 
 TINY = [
@@ -121,5 +121,37 @@ def test_the_newcomers_run_leaves_what_the_readme_says(engine: str) -> None:
         for tag in ("Return", "EpisodeLength", "SuccessRate", "TerrainLevel", "Reward/alive", "Health/diverged"):
             assert {f"{tag}/teacher", f"{tag}/student"} <= tags, tag
         assert "Distill/loss" in tags
+    finally:
+        shutil.rmtree(experiment, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_student_is_fine_tuned_played_and_evaluated() -> None:
+    """As a user does it, from the policy that comes with the package, whose checkpoint has no environments."""
+    name = f"_test_finetune_{os.getpid()}"
+    experiment = ROOT / "logs" / name
+
+    def run(program: str, *arguments: str) -> str:
+        command = [sys.executable, program, f"--experiment_name={name}", "--sim_device=cpu", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    small = ["--num_envs=4", "terrain.variants=1", "finetune.num_steps_per_env=6", "finetune.warmup=1"]
+    try:
+        out = run("train.py", "--phase=finetune", "--pretrained", "--max_iterations=2", *small)
+        assert f"begins as  {PRETRAINED}" in out and "fine-tuning     value" in out
+        (first,) = experiment.iterdir()
+        assert first.name.endswith("_finetune")
+        out = run("train.py", "--resume", f"--load_run={first}", "--max_iterations=1")
+        assert "resumed" in out and "iteration 3/3" in out and "new episodes" not in out
+        (tuned,) = set(experiment.iterdir()) - {first}
+        for policy in ("student", "teacher"):
+            out = run("play.py", f"--load_run={tuned}", f"--policy={policy}", "--episodes=2", "--headless")
+            assert f"policy     {policy}" in out
+        few = ["--terrain=flat", "--level=0", "--setting=nominal", "--episodes=2"]
+        run("evaluate.py", f"--load_run={tuned}", *few)
+        (report,) = tuned.glob("evaluation/3_*/report.md")
+        assert "student" in report.read_text("utf-8") and "teacher" in report.read_text("utf-8")
     finally:
         shutil.rmtree(experiment, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
@@ -11,12 +12,16 @@ from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
-from legged_gym_ext.errors import UserError
+from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.processes.join import from_rank_zero, joined
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.folder import find_checkpoint, find_saved, new_run_folder
 from legged_gym_ext.runs.settle import rank_config, seed_everything, settle, torch_device
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
+
+TRAIN, FINETUNE = "train", "finetune"
+PHASES = (TRAIN, FINETUNE)
+INIT_FROM = "runner.init_from"
 
 
 def command() -> NoReturn:
@@ -62,16 +67,48 @@ def read(argv: list[str]) -> tuple[Config, Path | None, Path | None]:
     Raises:
         UserError: What the command line asks for cannot be done.
     """
-    args = parse(make_parser("Train a teacher and its student in one run."), argv)
+    args = parse_flags(argv)
+    checkpoint = networks = None
     if args.resume:
         config, checkpoint = find_saved(args)
+        if args.phase and (args.phase == FINETUNE) != config.finetune.enabled:
+            raise UserError(
+                f"--phase {args.phase}: --resume goes on with a run in its own phase, which is another one; leave out "
+                "--resume to begin a new run"
+            )
+    elif args.phase == FINETUNE:
+        if any(override.startswith(f"{INIT_FROM}=") for override in args.overrides):
+            raise UserError(f"{INIT_FROM}: --phase finetune begins with the networks of --load_run or --pretrained")
+        args.overrides = ["finetune.enabled=true", "run_name=finetune", *args.overrides]
+        config, networks = find_saved(args)
+        config.runner.init_from = str(networks)
     elif args.load_run or args.pretrained or args.checkpoint != -1:
         raise UserError(
-            "--load_run, --pretrained and --checkpoint choose what --resume goes on with; give --resume too"
+            "--load_run, --pretrained and --checkpoint choose what --resume goes on with, or --phase finetune begins "
+            "with; give one of these, too"
         )
     else:
-        config, checkpoint = load_config(args.task or DEFAULT_TASK, args.overrides), None
+        config = load_config(args.task or DEFAULT_TASK, args.overrides)
+        begin = paths.resolve(config.runner.init_from) if config.runner.init_from else None
+        if begin:
+            networks = begin if begin.suffix == ".pt" else find_checkpoint(begin)
+        elif config.finetune.enabled:
+            raise UserError("finetune.enabled: fine-tuning begins with a student: --phase finetune --load_run RUN")
     config.env.num_envs = settle(config).env.num_envs  # "auto" may mean another number elsewhere
     here().share(config.env.num_envs)
-    begin = config.runner.init_from
-    return config, checkpoint, find_checkpoint(paths.resolve(begin)) if begin and not checkpoint else None
+    return config, checkpoint, networks
+
+
+def parse_flags(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        UserError: There is no such flag, or a value is not allowed.
+    """
+    parser = make_parser("Train a teacher and its student in one run, or fine-tune the student of a run.")
+    phases = f"{{{','.join(PHASES)}}}"
+    parser.add_argument("--phase", metavar=phases, help="finetune: a new run, PPO of the student of --load_run")
+    args = parse(parser, argv)
+    if args.phase and args.phase not in PHASES:
+        raise unknown("phase", args.phase, PHASES)
+    return args

@@ -60,5 +60,7 @@ def _check_combinations(config: Config) -> None:
         )
     if config.distill.enabled:
         config.student.encoder.check(config)
+    elif config.finetune.enabled:
+        raise UserError("finetune.enabled: expected false with distill.enabled=false: there is no student")
     if config.teacher.kind == "scandots" and not config.height_scan.enabled:
         raise UserError("height_scan.enabled: expected true with teacher.kind=scandots")

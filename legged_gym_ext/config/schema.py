@@ -320,12 +320,25 @@ class DistillConfig:
 
 
 @dataclass
+class FinetuneConfig:
+    """PPO on the student itself, once it is distilled. What is not here is as in ``ppo``, but for its symmetry."""
+
+    enabled: bool = False  # teacher and distillation rest then; train.py --phase finetune sets it
+    warmup: int = not_negative(25)  # first iterations, in which the critic alone learns, at ppo.learning_rate
+    init_noise_std: float = positive(0.2)
+    num_steps_per_env: int = count(48)  # backpropagation through time goes over all of them
+    num_learning_epochs: int = count(2)
+    num_mini_batches: int = count(4)  # of environments
+    learning_rate: float = positive(1e-4)
+
+
+@dataclass
 class RunnerConfig:
     """The training loop."""
 
     num_steps_per_env: int = count(24)
     max_iterations: int = count(3000)
-    init_from: str = ""  # a run's folder whose newest networks a new run begins with
+    init_from: str = ""  # a run's folder, for its newest networks, or a checkpoint: what a new run begins with
     save_interval: int = count(100)
     keep_checkpoints: int = not_negative(0)  # newest ones kept; 0 = all
     evaluate_every: int = not_negative(0)  # iterations from one small evaluation (evaluation) to the next; 0 = none
@@ -361,4 +374,5 @@ class Config:
     student: StudentConfig = field(default_factory=StudentConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     runner: RunnerConfig = field(default_factory=RunnerConfig)

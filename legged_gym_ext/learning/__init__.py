@@ -1,4 +1,4 @@
-"""Training: PPO for the teacher, DAgger for the student, and the runner that interleaves them."""
+"""Training: PPO for the teacher, DAgger and PPO for the student, and the runner that interleaves them."""
 
 import os
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-from legged_gym_ext.config.schema import CameraConfig, Config
+from legged_gym_ext.config.schema import CameraConfig, Config, PPOConfig
 from legged_gym_ext.device import memory
 from legged_gym_ext.groups import DEPTH, PRIVILEGED, PROPRIO, SCAN
+from legged_gym_ext.learning.phases.ppo import TeacherPPO
 
 
 def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
@@ -47,13 +48,15 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
             "latent_dim": config.student.latent_dim,
             "scan_encoder_dims": list(teacher.scan_encoder_dims),
         }
-    ours = ("start_entropy_coef", "full_at_level")
-    ppo = {name: value for name, value in asdict(config.ppo).items() if name not in ours}
-    algorithm = {"class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO", **ppo}
+    algorithm = {
+        "class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO",
+        **rsl_rl_ppo(config.ppo),
+        "symmetry": config.ppo.symmetry,
+    }
     others = list(config.observations.others)
     scan = [SCAN] if config.height_scan.enabled else []
     return {
-        "num_steps_per_env": config.runner.num_steps_per_env,
+        "num_steps_per_env": TeacherPPO.steps(config) if TeacherPPO.learns(config) else 0,
         "save_interval": config.runner.save_interval,
         "bfloat16": bfloat16,
         "run_name": config.run_name,
@@ -67,6 +70,12 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         "critic": {"class_name": "MLPModel", "hidden_dims": list(teacher.critic_hidden_dims), **common},
         "algorithm": algorithm,
     }
+
+
+def rsl_rl_ppo(config: PPOConfig) -> dict[str, Any]:
+    """Return the arguments of rsl_rl's PPO; what else our configuration says, the phases do."""
+    ours = ("start_entropy_coef", "full_at_level", "symmetry")
+    return {name: value for name, value in asdict(config).items() if name not in ours}
 
 
 def rsl_rl_logger(config: Config) -> dict[str, Any] | str | None:

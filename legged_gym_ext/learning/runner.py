@@ -56,12 +56,13 @@ class ParkourRunner(OnPolicyRunner):
         self.log_dir = Path(log_dir) if log_dir is not None else None
         bfloat16 = config.runner.precision == "bfloat16"
         phases, obs = enabled_phases(config), env.get_observations().to(device)
-        rollouts = [phase.steps(config) for phase in phases.values()]
+        learning = [phase for phase in phases.values() if phase.learns(config)]
+        rollouts = [phase.steps(config) for phase in learning]
         require_memory(rollouts, obs, config.camera, env.num_envs, device, bfloat16)
         cfg = rsl_rl_config(config, bfloat16)
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints which networks read what
             super().__init__(env, cfg, str(log_dir) if self.log_dir and cfg["logger"] else None, device)
-        self.lanes = {name: Lane(env, device) for name in dict.fromkeys(phase.lane for phase in phases.values())}
+        self.lanes = {name: Lane(env, device) for name in dict.fromkeys(phase.lane for phase in learning)}
         self.phases: dict[str, Phase] = {}
         setting = Setting(config, env, obs, self.cfg["obs_groups"], self.alg, device, bfloat16, self.lanes, self.phases)
         for name, phase in phases.items():
@@ -87,6 +88,7 @@ class ParkourRunner(OnPolicyRunner):
             num_learning_iterations: Iterations of this call.
             init_at_random_ep_len: Start the first episodes at random ages; None = as configured.
         """
+        self._check()
         self._begin(init_at_random_ep_len)
         self._prepare_networks()
         self.journal.open()
@@ -139,9 +141,10 @@ class ParkourRunner(OnPolicyRunner):
         """Begin with the networks of a checkpoint of another run, and with nothing else of it: iterations count from 0.
 
         Raises:
-            UserError: Where the file is no checkpoint, or one of another architecture.
+            UserError: Where the file is no checkpoint, or one of another architecture, or lacks what a phase needs.
         """
         self.saving.load(path, resume=False)
+        self._check()
         self.current_learning_iteration = self.total_steps = 0
 
     def get_inference_policy(  # type: ignore[override]  # rsl_rl's argument is a device
@@ -152,13 +155,14 @@ class ParkourRunner(OnPolicyRunner):
         It is a copy, as trained so far, with a memory of its own: to use it leaves the training as it is.
 
         Args:
-            policy: ``student``, ``teacher``, or the lane of another phase.
+            policy: ``student``, ``teacher``, or the lane of another phase, whether that learns or rests.
 
         Raises:
             UserError: Where the run has no trained policy of that name.
         """
-        if policy not in {"student", *self.lanes}:
-            raise unknown("policy", policy, sorted({"student", *self.lanes}))
+        known = {"student", *(phase.lane for phase in self.phases.values())}
+        if policy not in known:
+            raise unknown("policy", policy, known)
         network = self._trained(policy)
         if network is None:
             start = f" (distill.start={self.config.distill.start})" if policy == "student" else ""
@@ -175,6 +179,11 @@ class ParkourRunner(OnPolicyRunner):
         """Return the lane's policy itself, None where no phase has trained one yet."""
         policies = (phase.policy() for phase in self.phases.values() if phase.lane == lane)
         return next((policy for policy in policies if policy is not None), None)
+
+    def _check(self) -> None:
+        """Raise a UserError where a phase cannot begin with what is loaded."""
+        for phase in self.phases.values():
+            phase.check()
 
     def _begin(self, random_ages: bool | None) -> None:
         """Where nothing has begun yet, start all lanes, in the same state; None = as configured."""
@@ -200,7 +209,7 @@ class ParkourRunner(OnPolicyRunner):
         """Run each phase that is due, and return what came of it, by phase."""
         outcomes = {}
         for name, phase in self.phases.items():
-            if phase.due(self.iteration):
+            if phase.learns(self.config) and phase.due(self.iteration):
                 outcomes[name] = phase.run(self.lanes[phase.lane])
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)

@@ -14,6 +14,7 @@ from torch import Tensor
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.learning.frames import FramePool
+from legged_gym_ext.models.exploring import DONES
 from legged_gym_ext.models.teacher import FRAMES, Frames
 
 
@@ -125,3 +126,57 @@ class ParkourRolloutStorage(RolloutStorage):
             "old_actions_log_prob": take(self.actions_log_prob),
             "old_distribution_params": tuple(take(p) for p in self.distribution_params),
         }
+
+
+class SequenceStorage(ParkourRolloutStorage):
+    """Mini-batches are environments with all of their steps, for an actor that remembers.
+
+    A mini-batch is flat, as PPO's others are: one step of its environments after the other. Its observations also say
+    where episodes ended (``DONES``), and its hidden state is the memory that the environments came with. All later ones
+    follow from these, and are not stored.
+
+    Args:
+        first_memory: The actor's memory before the first step (layers, num_envs, size); here, of that of new episodes.
+        arguments: Those of :class:`ParkourRolloutStorage`.
+    """
+
+    def __init__(self, first_memory: Tensor, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.first_memory = first_memory
+
+    def add_transition(self, transition: RolloutStorage.Transition) -> None:
+        """Add one transition at the current step."""
+        memory, _ = transition.hidden_states
+        if self.step == 0:
+            self.first_memory = memory if isinstance(memory, Tensor) else torch.zeros_like(self.first_memory)
+        transition.hidden_states = (None, None)
+        super().add_transition(transition)
+
+    def recurrent_mini_batch_generator(
+        self, num_mini_batches: int, num_epochs: int = 8
+    ) -> Generator[RolloutStorage.Batch, None, None]:
+        """Yield mini-batches of random environments, in each epoch the same ones.
+
+        Raises:
+            UserError: There are more mini-batches than environments.
+        """
+        if num_mini_batches > self.num_envs:
+            raise UserError(
+                f"finetune.num_mini_batches: expected at most {self.num_envs}, the number of environments, "
+                f"got {num_mini_batches}"
+            )
+        starts = torch.arange(0, self.num_transitions_per_env * self.num_envs, self.num_envs, device=self.device)
+        parts = torch.randperm(self.num_envs, device=self.device).tensor_split(num_mini_batches)
+        batches = [(envs, self._plan((starts[:, None] + envs).flatten())) for envs in parts]
+        for _ in range(num_epochs):
+            for envs, batch in batches:
+                fields = self._gather(batch)
+                fields["observations"][DONES] = self.dones.flatten(0, 1).index_select(0, batch.samples)
+                memory = self.first_memory.index_select(1, envs)
+                yield RolloutStorage.Batch(**fields, hidden_states=(memory, None))
+
+    def _plan(self, samples: Tensor) -> _MiniBatch:
+        """Return the mini-batch that consists of the ``samples``, and the frames that they saw."""
+        assert self.frames is not None  # of the student
+        seen = self.frames.index.flatten().index_select(0, samples)
+        return _MiniBatch(samples, *torch.unique(seen, return_inverse=True))

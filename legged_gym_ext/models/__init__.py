@@ -1,1 +1,1 @@
-"""Networks: the teachers that PPO trains, the depth encoder, and the student that carries it."""
+"""Networks: the teachers, the depth encoder, the student that carries it, and the student as PPO trains it."""

@@ -1,4 +1,4 @@
-"""The distribution of a teacher's actions."""
+"""The distribution of actions that PPO learns from."""
 
 from __future__ import annotations
 

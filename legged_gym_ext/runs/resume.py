@@ -10,14 +10,9 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.simulators import ENGINES
 
 _DECIDE = (
-    "terrain.",
-    "robot.",
-    "sim.",
-    "camera.",
-    "height_scan.",
-    "randomization.action_latency",
-    "randomization.camera_latency",
-    "distill.enabled",
+    *("terrain.", "robot.", "sim.", "camera.", "height_scan."),
+    *("randomization.action_latency", "randomization.camera_latency"),
+    *("distill.enabled", "finetune.enabled"),
 )
 """Beginnings of the keys that say what an environment's saved state means, or whether there is one: tiles are numbers
 in the library, joints and images are places in tensors. Of others, episodes under way may take up new values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,61 @@ def test_the_environment_is_closed_however_training_ends(
     with pytest.raises(error) if error else contextlib.nullcontext():
         train.main(["--task=closing", "--num_envs=1"])
     assert closed == [1]
+
+
+def test_fine_tuning_is_a_new_run_with_another_ones_configuration_and_networks(logs: Path) -> None:
+    config = config_of("--task=parkour_scandots --seed=5 --num_envs=3 --run_name=first distill.interval=7")
+    config.runner.init_from = "some/other/run"
+    run = make_run(config, 1, 4)
+    asked, checkpoint, networks = train.read(["--phase", "finetune", "--load_run", run.name, "ppo.gamma=0.9"])
+    assert checkpoint is None and networks == run / "model_4.pt"
+    assert asked.finetune.enabled and asked.runner.init_from == str(networks) and asked.run_name == "finetune"
+    assert (asked.seed, asked.env.num_envs, asked.distill.interval, asked.ppo.gamma) == (5, 3, 7, 0.9)
+
+    line = f"--phase=finetune --load_run={run} --checkpoint=1 --run_name=mine --num_envs=2"
+    asked, _, networks = train.read(line.split())
+    assert networks == run / "model_1.pt" and (asked.run_name, asked.env.num_envs) == ("mine", 2)
+    again = make_run(asked)  # its configuration is enough to begin alike
+    assert train.read([f"--task={again / 'config.yaml'}"])[2] == networks
+    assert train.read(["--phase=finetune"])[2] == run / "model_4.pt"  # the last run that has a checkpoint
+    assert train.read(["--phase=train"])[0].finetune.enabled is False
+
+
+def test_the_policy_that_comes_with_the_package_can_be_fine_tuned(logs: Path) -> None:
+    asked, checkpoint, networks = train.read(["--phase=finetune", "--pretrained"])
+    assert checkpoint is None and networks is not None and networks.parent == paths.PRETRAINED
+    assert asked.finetune.enabled and asked.task == "parkour_scandots"
+
+
+def test_a_fine_tuning_is_resumed_as_any_run(logs: Path) -> None:
+    make_run(config_of("--num_envs=3"), 2, now=datetime(2026, 1, 1))
+    plain = make_run(config_of("--num_envs=3"), 2, now=datetime(2026, 1, 2))
+    tuned = make_run(config_of("--num_envs=3 finetune.enabled=true"), 5, now=datetime(2026, 1, 3))
+    for line in ("--resume", "--resume --phase=finetune", f"--resume --load_run={tuned.name}"):
+        asked, checkpoint, networks = train.read(line.split())
+        assert checkpoint == tuned / "model_5.pt" and networks is None and asked.finetune.enabled
+    for line in ("--resume --phase=train", f"--resume --phase=finetune --load_run={plain}"):
+        with pytest.raises(UserError, match=r"--phase \w+: --resume goes on with a run in its own phase"):
+            train.read(line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--phase=fintune", r"unknown phase 'fintune' \(did you mean 'finetune'\?\); allowed: finetune, train"),
+        ("--phase", r"expected one argument"),
+        ("--phase=finetune --load_run=nothing", r"unknown run 'nothing'"),
+        ("--phase=finetune --pretrained --load_run=x", r"--pretrained and --load_run both say what to load"),
+        ("--phase=finetune --pretrained runner.init_from=x", r"runner.init_from: --phase finetune begins with"),
+        ("--phase=finetune --pretrained distill.enabled=false", r"finetune.enabled: expected false with distill"),
+        ("--phase=finetune --pretrained finetune.warmup=-1", r"finetune.warmup: expected a number >= 0, got -1"),
+        ("finetune.enabled=true", r"finetune.enabled: .* begins with a student: --phase finetune --load_run RUN"),
+        ("--phase=train --pretrained", r"or --phase finetune begins with; give one of these, too"),
+        ("--load_run=x", r"choose what --resume goes on with, or --phase finetune begins with"),
+        ("runner.init_from=nowhere", r"no checkpoint \(model_<iteration>.pt\) in '.*nowhere'"),
+    ],
+)
+def test_what_cannot_be_fine_tuned_is_one_clear_line(line: str, message: str, logs: Path) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        train.read(line.split())
+    assert "\n" not in str(error.value)

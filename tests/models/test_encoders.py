@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,72 +11,26 @@ import torch
 from dummy_env import NUM_ACTIONS, small_config
 from dummy_runner import distillation, make
 from rsl_rl.utils import split_and_pad_trajectories
-from torch import Tensor, nn
+from torch import Tensor
+from two_layers import TwoLayers, TwoLayersOptions, registered
 
-from legged_gym_ext.config.fields import count, kind_name
 from legged_gym_ext.config.files import load_config, load_saved_config, save_config
 from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.models import encoders
 from legged_gym_ext.models.encoders import ENCODERS, EncoderOptions, make_encoder, register
-from legged_gym_ext.models.encoders.base import Encoder, EncoderStep
+from legged_gym_ext.models.encoders.base import Encoder
 from legged_gym_ext.models.encoders.options import LightOptions, SpecOptions
 from legged_gym_ext.models.student import Student
 
 NUM_PROPRIO, IMAGE, LATENT = 43, (16, 20), 8
 
 
-@dataclass
-class TwoLayersOptions(EncoderOptions):
-    kind: str = kind_name("two_layers")
-    width: int = count(6)
-
-    def check(self, config: Config) -> None:
-        if self.width > config.student.latent_dim:
-            raise UserError(f"student.encoder.width: expected a number <= {config.student.latent_dim}")
-
-
-class TwoLayers(Encoder):
-    """A layer for the image, and one for that and proprioception."""
-
-    def __init__(
-        self, num_proprio: int, image_shape: Sequence[int], latent_dim: int, options: TwoLayersOptions
-    ) -> None:
-        super().__init__(num_proprio, image_shape, latent_dim, options)
-        self.image = nn.Linear(self.image_shape[0] * self.image_shape[1], options.width)
-        self.output = nn.Linear(options.width + num_proprio, latent_dim)
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.image(self.as_images(images).flatten(1))
-
-    def forward_sequence(
-        self, features: Tensor, proprioception: Tensor, memory: Tensor, dones: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.output(torch.cat([features, proprioception], dim=-1)), memory
-
-    def export(self) -> EncoderStep:
-        return TwoLayersStep(deepcopy(self.image), deepcopy(self.output))
-
-
-class TwoLayersStep(EncoderStep):
-    def __init__(self, image: nn.Module, output: nn.Module) -> None:
-        super().__init__()
-        self.image, self.output = image, output
-
-    @torch.jit.export
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.image(images)
-
-    def forward(self, features: Tensor, proprioception: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        return self.output(torch.cat([features, proprioception], dim=-1)), memory
-
-
 @pytest.fixture(autouse=True)
 def two_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register it for one test."""
-    monkeypatch.setattr(encoders, "ENCODERS", dict(ENCODERS))
-    register("two_layers", TwoLayersOptions, TwoLayers)
+    registered(monkeypatch)
 
 
 def make_one(kind: str) -> Encoder:

@@ -129,6 +129,26 @@ def test_another_number_of_ranks_goes_on_with_new_episodes(together: Any, capsys
     assert capsys.readouterr().out == ""
 
 
+def test_fine_tuning_by_two_ranks_is_that_by_one(tmp_path: Path) -> None:
+    code, _, err = finish(torchrun(PROGRAM, "finetuning", tmp_path), 180)
+    assert code == 0, err
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for ours, theirs in zip(*(result["history"] for result in ranks), strict=True):
+        assert_same(ours, theirs)
+    first, second, *_ = (networks["distillation"]["student"] for networks in ranks[0]["history"])
+    with pytest.raises(AssertionError):  # which warm-up left alone
+        assert_same(first, second)
+    whole, parts = (load_checkpoint(tmp_path / run / "model_4.pt") for run in ("whole", "parts"))
+    assert_same(whole, parts)
+
+    expected = rank_program.finetuning_update_on(slice(0, rank_program.ENVS))
+    assert len(expected["gradients"]) == 2 * 2  # epochs x mini-batches
+    for result in ranks:
+        assert result["update"]["rate"] == pytest.approx(expected["rate"])
+        for gradient, same in zip(result["update"]["gradients"][0], expected["gradients"][0], strict=True):
+            torch.testing.assert_close(gradient, same, rtol=1e-3, atol=1e-5 * same.abs().max().item() + 1e-7)
+
+
 @pytest.mark.parametrize("how", ["exception", "kill", pytest.param("kill_first", marks=pytest.mark.slow)])
 def test_one_ranks_failure_ends_all_with_a_line_and_a_checkpoint(how: str, together: Any, tmp_path: Path) -> None:
     started = time.monotonic()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.learning.phases.base import Phase
 from legged_gym_ext.learning.phases.distillation import Distillation
+from legged_gym_ext.learning.phases.finetune import Finetune
 from legged_gym_ext.learning.phases.ppo import TeacherPPO
 
 PHASES: dict[str, type[Phase]] = {
     "ppo": TeacherPPO,
     "distillation": Distillation,
+    "finetune": Finetune,
 }
 """By name, in the order in which they run in an iteration. A phase's state is in the checkpoint by this name."""
 

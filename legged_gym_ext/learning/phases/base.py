@@ -66,6 +66,11 @@ class Phase(ABC):
         return True
 
     @classmethod
+    def learns(cls, config: Config) -> bool:
+        """Return whether it takes turns. A phase that is enabled but rests is made for its networks, which are kept."""
+        return True
+
+    @classmethod
     def steps(cls, config: Config) -> int:
         """Return how many steps each environment takes in a run; there must be memory for what is seen in them."""
         return 0
@@ -74,6 +79,10 @@ class Phase(ABC):
     def make(cls, setting: Setting) -> Self:
         """Make the phase."""
         return cls()
+
+    def check(self) -> None:
+        """Raise a UserError where it cannot begin with what is loaded."""
+        return
 
     @abstractmethod
     def due(self, iteration: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -66,7 +67,7 @@ class Distillation(Phase):
         obs: Observations by group, each (num_envs, size).
         num_actions: Size of an action.
         device: Of the networks and the stored experience.
-        teacher_statistics: Of the teacher's own episodes.
+        teacher_statistics: Of the teacher's own episodes; None where it plays none, and nothing is distilled.
         bfloat16: Run the student under bfloat16 autocast, and store images so.
     """
 
@@ -83,7 +84,7 @@ class Distillation(Phase):
         obs: TensorDict,
         num_actions: int,
         device: torch.device | str,
-        teacher_statistics: EpisodeStatistics,
+        teacher_statistics: EpisodeStatistics | None,
         bfloat16: bool = False,
     ) -> None:
         self.teacher, self.student, self.config = teacher, student, config
@@ -120,6 +121,11 @@ class Distillation(Phase):
         return config.distill.enabled
 
     @classmethod
+    def learns(cls, config: Config) -> bool:
+        """Return whether the student is still being distilled."""
+        return not config.finetune.enabled
+
+    @classmethod
     def steps(cls, config: Config) -> int:
         """Return the steps of a distillation."""
         return config.distill.steps_per_env
@@ -129,16 +135,17 @@ class Distillation(Phase):
         """Make the student, and the phase in which it learns from the teacher."""
         config, env, teacher = setting.config, setting.env, setting.alg.get_policy()
         assert isinstance(teacher, ParkourActor)
+        teacher_lane = setting.lanes.get(TeacherPPO.lane)
         return cls(
             teacher,
             make_student(setting),
-            config.distill,
+            config.distill if cls.learns(config) else replace(config.distill, steps_per_env=0),  # stores nothing
             config.student.init_from_teacher,
             env.num_envs,
             setting.obs,
             env.num_actions,
             setting.device,
-            setting.lanes[TeacherPPO.lane].statistics,
+            teacher_lane.statistics if teacher_lane else None,
             setting.bfloat16,
         )
 
@@ -153,7 +160,10 @@ class Distillation(Phase):
             return False
         if self.rounds > 0 or iteration >= start:
             return True
-        return start_level > 0 and collectives.mean(self.teacher_statistics.level) >= start_level
+        if start_level == 0:
+            return False
+        assert self.teacher_statistics is not None
+        return collectives.mean(self.teacher_statistics.level) >= start_level
 
     def run(self, lane: Lane) -> Outcome:
         """Collect and learn; the first time, begin with the teacher's weights."""

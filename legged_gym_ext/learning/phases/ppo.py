@@ -1,4 +1,4 @@
-"""PPO of the teacher.
+"""PPO of the teacher, and what its algorithm shares with the student's.
 
 After Schulman et al., "Proximal Policy Optimization Algorithms", 2017. The algorithm is rsl_rl's.
 """
@@ -28,22 +28,37 @@ from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.processes import collectives
-from legged_gym_ext.processes.collectives import barrier, mean_and_std
+from legged_gym_ext.processes.collectives import average_gradients, barrier, mean_and_std
 
 
 class ParkourPPO(PPO):
     """PPO whose update by several ranks is the update by one that has all of their samples.
 
     rsl_rl averages the gradients and the KL divergence over the ranks, but each rank normalizes its advantages by
-    itself.
+    itself, and not all gradients can be packed.
     """
+
+    @classmethod
+    def make(
+        cls,
+        actor: MLPModel,
+        critic: MLPModel,
+        storage: ParkourRolloutStorage,
+        device: str,
+        multi_gpu: dict[str, Any] | None,
+        **algorithm: Any,
+    ) -> Self:
+        """Make the algorithm with an optimizer that does not walk through the parameters one by one."""
+        alg = cls(actor, critic, storage, device=device, **algorithm, multi_gpu_cfg=multi_gpu)
+        for group in alg.optimizer.param_groups:
+            group |= {"fused": True, "initial_lr": alg.learning_rate}
+        return alg
 
     @staticmethod
     def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> ParkourPPO:
         """Construct actor, critic, storage and algorithm from ``cfg``, :func:`build.rsl_rl_config`'s dictionary.
 
-        rsl_rl's own makes a storage that has an image for every step, and an Adam that walks through the parameters
-        one by one.
+        rsl_rl's own makes a storage that has an image for every step.
         """
         _, algorithm = resolve_class(cfg["algorithm"])
         actor_class, actor_arguments = resolve_class(cfg["actor"])
@@ -61,9 +76,7 @@ class ParkourPPO(PPO):
             device,
             torch.bfloat16 if cfg["bfloat16"] else None,
         )
-        alg = ParkourPPO(actor, critic, storage, device=device, **algorithm, multi_gpu_cfg=cfg["multi_gpu"])
-        for group in alg.optimizer.param_groups:
-            group |= {"fused": True, "initial_lr": alg.learning_rate}
+        alg = ParkourPPO.make(actor, critic, storage, device, cfg["multi_gpu"], **algorithm)
         if symmetry:
             if not isinstance(env, ParkourEnv):
                 raise UserError(
@@ -80,6 +93,45 @@ class ParkourPPO(PPO):
             mean, std = mean_and_std(advantages)
             self.storage.advantages = (advantages - mean) / (std + 1e-8)
 
+    @torch.no_grad()
+    def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
+        """Let the actor act for a rollout, and store it.
+
+        Raises:
+            ValueError: The environment returned NaN.
+        """
+        device = self.device
+        obs = env.get_observations().to(device)
+        nan_check = NanCheck((PROPRIO, PRIVILEGED), device)
+        for _ in range(self.storage.num_transitions_per_env):
+            actions = self.act(obs)
+            obs, rewards, dones, extras = env.step(actions.to(env.device))
+            obs, rewards, dones = obs.to(device), rewards.to(device), dones.to(device)
+            nan_check.add(obs, rewards, dones)
+            self.process_env_step(obs, rewards, dones, extras)
+            statistics.add(rewards, dones, extras)
+        nan_check.report()
+        self.compute_returns(obs)
+
+    def reduce_parameters(self) -> None:
+        """Replace gradients by their means over the ranks; rsl_rl's own cannot pack those of convolutions."""
+        average_gradients([*self.actor.parameters(), *self.critic.parameters()])
+
+    def go_on_from(self, saved_rate: float, begin: float, schedule: str) -> None:
+        """Take up the learning rate that was saved with the optimizer which is loaded.
+
+        An adaptive one goes on from where it was, unless this run was given another to begin with.
+
+        Args:
+            saved_rate: Where it was.
+            begin: What this run was given to begin with.
+            schedule: This run's.
+        """
+        changed = self.optimizer.param_groups[0]["initial_lr"] != begin
+        self.learning_rate = begin if schedule == "fixed" or changed else saved_rate
+        for group in self.optimizer.param_groups:
+            group |= {"lr": self.learning_rate, "initial_lr": begin}
+
 
 class TeacherPPO(Phase):
     """In every iteration the teacher acts for a rollout and learns from it.
@@ -87,14 +139,18 @@ class TeacherPPO(Phase):
     Args:
         alg: The algorithm, with the networks and the storage.
         config: Its configuration.
-        num_steps: Steps of a rollout.
     """
 
     title = "PPO"
     lane = "teacher"
 
-    def __init__(self, alg: PPO, config: PPOConfig, num_steps: int) -> None:
-        self.alg, self.config, self.num_steps = alg, config, num_steps
+    def __init__(self, alg: ParkourPPO, config: PPOConfig) -> None:
+        self.alg, self.config = alg, config
+
+    @classmethod
+    def learns(cls, config: Config) -> bool:
+        """Return whether the teacher is still being trained."""
+        return not config.finetune.enabled
 
     @classmethod
     def steps(cls, config: Config) -> int:
@@ -104,7 +160,8 @@ class TeacherPPO(Phase):
     @classmethod
     def make(cls, setting: Setting) -> Self:
         """Make the phase of rsl_rl's algorithm."""
-        return cls(setting.alg, setting.config.ppo, cls.steps(setting.config))
+        assert isinstance(setting.alg, ParkourPPO)
+        return cls(setting.alg, setting.config.ppo)
 
     def due(self, iteration: int) -> bool:
         """Return True."""
@@ -134,25 +191,9 @@ class TeacherPPO(Phase):
         share = min(level / config.full_at_level, 1.0) if config.full_at_level > 0 else 1.0
         return config.start_entropy_coef + (config.entropy_coef - config.start_entropy_coef) * share
 
-    @torch.no_grad()
     def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
-        """Let the teacher act for a rollout, and store it.
-
-        Raises:
-            ValueError: The environment returned NaN.
-        """
-        device = self.alg.device
-        obs = env.get_observations().to(device)
-        nan_check = NanCheck((PROPRIO, PRIVILEGED), device)
-        for _ in range(self.num_steps):
-            actions = self.alg.act(obs)
-            obs, rewards, dones, extras = env.step(actions.to(env.device))
-            obs, rewards, dones = obs.to(device), rewards.to(device), dones.to(device)
-            nan_check.add(obs, rewards, dones)
-            self.alg.process_env_step(obs, rewards, dones, extras)
-            statistics.add(rewards, dones, extras)
-        nan_check.report()
-        self.alg.compute_returns(obs)
+        """Let the teacher act for a rollout, and store it."""
+        self.alg.collect(env, statistics)
 
     def policy(self) -> MLPModel:
         """Return the teacher."""
@@ -167,13 +208,6 @@ class TeacherPPO(Phase):
         return self.alg.save()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state, but with the learning rate that this run was given.
-
-        An adaptive one goes on from where it was, unless this run was given another to begin with.
-        """
+        """Go on from a state, but with the learning rate that this run was given."""
         self.alg.load(state, load_cfg=None, strict=True)
-        optimizer, begin = self.alg.optimizer, self.config.learning_rate
-        if self.config.schedule == "fixed" or optimizer.param_groups[0]["initial_lr"] != begin:
-            self.alg.learning_rate = begin
-        for group in optimizer.param_groups:
-            group |= {"lr": self.alg.learning_rate, "initial_lr": begin}
+        self.alg.go_on_from(self.alg.learning_rate, self.config.learning_rate, self.config.schedule)
