@@ -131,8 +131,8 @@ class ParkourEnv(Environment):
 
         ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``outcome``
         (:class:`Outcome`), ``success`` (bool) and ``progress`` (m); and ``measures``, where there is a meter. Its
-        ``log`` has means over the environments: reward terms per second, speeds; and how many worlds' physics diverged
-        or had more contacts than there was room for.
+        ``log`` has means over the environments: reward terms per second, terrain levels by kind, speeds; and how many
+        worlds' physics diverged or had more contacts than there was room for.
         """
         self.simulator.step(self._before_physics(actions))
         self._observations, reward, done, extras = self._after_physics()
@@ -266,6 +266,7 @@ class ParkourEnv(Environment):
         state = self.state
         toward = (self.sim_state.root_lin_vel[:, :2] * self.derived.goal_direction).sum(dim=1)
         measures = {} if self.meter is None else {"measures": self.meter.add(self)}
+        kinds = self.library.kinds
         return {
             **measures,
             "outcome": outcome,
@@ -275,12 +276,19 @@ class ParkourEnv(Environment):
             "terrain_level": state.terrain_level.clone(),
             "log": {
                 **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights.names, mean_terms, strict=True)},
+                **{f"TerrainLevel/{kind}": level for kind, level in zip(kinds, self._levels_by_kind(), strict=True)},
                 "Speed/commanded": state.forward_speed.mean(),
                 "Speed/toward_waypoint": toward.mean(),
                 "Health/diverged": self.sim_state.diverged.float().sum(),
                 "Health/overflow": self.sim_state.overflow.float().sum(),
             },
         }
+
+    def _levels_by_kind(self) -> Tensor:
+        """Return the mean terrain level of the environments of each kind, 0 of one that has none, (kinds,)."""
+        both = torch.stack([self.state.terrain_level.float(), torch.ones_like(self.state.progress)])
+        sums, counts = both.new_zeros(2, len(self.library.kinds)).index_add_(1, self.state.terrain_kind, both)
+        return sums / counts.clamp(min=1)
 
     def _reset(self, mask: Tensor, change_level: bool = True, variant: Tensor | None = None) -> None:
         """Start new episodes where ``mask``: level, tile, physical parameters, pose."""

@@ -242,3 +242,17 @@ def test_commanded_speeds_move_from_the_first_range_to_the_last_with_the_level()
         assert spread(speeds, 0.1 + 0.4 * share, 0.2 + 0.8 * share), level
     config.commands.full_at_level = 0
     assert spread(ParkourEnv(config, 300, CPU).state.forward_speed.double().numpy(), 0.5, 1.0)
+
+
+def test_the_log_has_the_mean_level_of_each_kind() -> None:
+    config = plain_config()
+    config.curriculum.enabled = False
+    env = ParkourEnv(config, 50, CPU)
+    kinds = env.library.kinds
+    kind, level = torch.arange(50) % (len(kinds) - 1), torch.randint(config.terrain.levels, (50,))
+    env.place(kind, level)  # the last kind is nowhere
+    log = env.step(still(env))[3]["log"]
+    for number, name in enumerate(kinds):
+        levels = level[kind == number].double()
+        expected = levels.mean().item() if len(levels) else 0.0
+        assert log[f"TerrainLevel/{name}"].item() == pytest.approx(expected)
