@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from tensordict import TensorDict
 
-from legged_gym_ext.config.schema import CameraConfig, Config, PPOConfig
+from legged_gym_ext.config.schema import CameraConfig, Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.groups import DEPTH, PRIVILEGED, PROPRIO, SCAN
-from legged_gym_ext.learning.phases.ppo import TeacherPPO
+from legged_gym_ext.learning.phases.ppo import TeacherPPO, rsl_rl_ppo
 
 
 def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
@@ -70,12 +69,6 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         "critic": {"class_name": "MLPModel", "hidden_dims": list(teacher.critic_hidden_dims), **common},
         "algorithm": algorithm,
     }
-
-
-def rsl_rl_ppo(config: PPOConfig) -> dict[str, Any]:
-    """Return the arguments of rsl_rl's PPO; what else our configuration says, the phases do."""
-    ours = ("start_entropy_coef", "full_at_level", "symmetry")
-    return {name: value for name, value in asdict(config).items() if name not in ours}
 
 
 def rsl_rl_logger(config: Config) -> dict[str, Any] | str | None:

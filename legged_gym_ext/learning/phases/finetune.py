@@ -20,11 +20,10 @@ from torch import nn
 from legged_gym_ext.config.schema import Config, FinetuneConfig, PPOConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import DEPTH
-from legged_gym_ext.learning.build import rsl_rl_ppo
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.distillation import Distillation
-from legged_gym_ext.learning.phases.ppo import ParkourPPO
+from legged_gym_ext.learning.phases.ppo import ParkourPPO, rsl_rl_ppo
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.learning.storage import SequenceStorage
 from legged_gym_ext.models.exploring import ExploringStudent

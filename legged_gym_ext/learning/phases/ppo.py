@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 import torch
@@ -29,6 +30,12 @@ from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.collectives import average_gradients, barrier, mean_and_std
+
+
+def rsl_rl_ppo(config: PPOConfig) -> dict[str, Any]:
+    """Return the arguments of rsl_rl's PPO; what else our configuration says, the phases do."""
+    ours = ("start_entropy_coef", "full_at_level", "symmetry")
+    return {name: value for name, value in asdict(config).items() if name not in ours}
 
 
 class ParkourPPO(PPO):
