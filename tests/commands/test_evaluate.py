@@ -66,7 +66,7 @@ def test_one_that_was_interrupted_goes_on_to_the_same_report(run: Path, monkeypa
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(session, "run_unit", interrupted)
         evaluated(run)
-    assert "3 of 14 parts are finished and kept; --resume goes on from there" in capsys.readouterr().out
+    assert "3 of 16 parts are finished and kept; --resume goes on from there" in capsys.readouterr().out
     kept = {path.name for path in whole.glob("episodes/*.csv")}
     assert len(kept) == 3 and not (whole / "report.html").exists()
 
