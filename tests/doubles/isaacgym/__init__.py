@@ -1,6 +1,6 @@
-"""A stand-in for NVIDIA Isaac Gym Preview 4, as far as our worker uses it; see ../README.md for what it knows from where.
+"""A stand-in for NVIDIA Isaac Gym Preview 4, as far as our worker uses it; what it knows from where: ../README.md.
 
-It runs under CPython 3.8 and later, needs numpy, torch and mujoco, and is found by putting ``tests/doubles`` on the path.
+It runs under CPython 3.8 and later with numpy, torch and mujoco, and is found by putting ``tests/doubles`` on the path.
 """
 
 import sys

@@ -5,12 +5,13 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
+
 from isaacgym.binding import Misuse
 from isaacgym.enums import DofDriveMode
 from isaacgym.structures import DOF_PROPERTIES, IndexRange, RigidShapeProperties
 
 ORDER = "ISAACGYM_DOUBLE_ORDER"
-"""``reversed`` turns the order of a link's children round. Where it comes from is not documented, so names must decide."""
+"""``reversed`` turns the order of a link's children round: it is not documented, so names must decide."""
 _UNLIMITED = 3.4e38
 
 
@@ -70,7 +71,7 @@ class Asset:
         self._fill(body, len(self.bodies) - 1, name, np.zeros(3), np.eye(3))
 
     def _fill(self, body, index, name, pos, rotation):
-        """Give a body the matter and shapes of a link that stands at ``pos`` in its frame, and go on to its children."""
+        """Give a body what belongs to a link at ``pos`` in its frame, and go on to the link's children."""
         self._merge(body, self._links[name], pos, rotation)
         joints = [joint for joint in self._joints if joint.find("parent").get("link") == name]
         joints.sort(key=lambda joint: joint.get("name"), reverse=os.environ.get(ORDER) == "reversed")
@@ -78,11 +79,11 @@ class Asset:
             child = joint.find("child").get("link")
             offset, turn = _origin(joint)
             place, turned = pos + rotation @ offset, rotation @ turn
-            if joint.get("type") == "fixed" and self.options.collapse_fixed_joints:
-                if joint.get("dont_collapse") != "true":
-                    self._fill(body, index, child, place, turned)
-                    continue
-            self._add(child, index, place, turned, None if joint.get("type") == "fixed" else joint)
+            fixed = joint.get("type") == "fixed"
+            if fixed and self.options.collapse_fixed_joints and joint.get("dont_collapse") != "true":
+                self._fill(body, index, child, place, turned)
+            else:
+                self._add(child, index, place, turned, None if fixed else joint)
 
     def _merge(self, body, link, pos, rotation):
         inertial = link.find("inertial")

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 
 VARIABLE = "ISAACGYM_DOUBLE_FAULT"
-"""``place:number:kind``: at the number-th call (from 1) of a place (import, create_sim, prepare_sim, simulate) a kind of
-``KINDS`` happens. Several are separated by spaces."""
+"""``place:number:kind``: at the number-th call (from 1) of a place a kind of ``KINDS`` happens. Places are import,
+create_sim, prepare_sim and simulate. Several faults are separated by spaces."""
 
 _calls = Counter()
 
@@ -57,7 +57,8 @@ KINDS = {
     "memory": lambda: _die(
         signal.SIGABRT,
         "PxgCudaDeviceMemoryAllocator fail to allocate memory 339738624 bytes!! Result = 2",
-        "[Error] [carb.gym.plugin] Gym cuda error: out of memory: ../../../source/plugins/carb/gym/impl/Gym/GymPhysX.cpp: 1721",
+        "[Error] [carb.gym.plugin] Gym cuda error: out of memory: "
+        "../../../source/plugins/carb/gym/impl/Gym/GymPhysX.cpp: 1721",
     ),
     "pairs": lambda: say(
         "the application needs to increase PxgDynamicsMemoryConfig::foundLostAggregatePairsCapacity to 2097152"

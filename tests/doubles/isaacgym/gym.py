@@ -1,9 +1,10 @@
-"""The class ``Gym``: the calls that our worker makes. Those whose arguments have no names in the stub take none here."""
+"""The class ``Gym``: the calls that our worker makes. Arguments that have no names in the stub take none here."""
 
 import copy
 import os
 
 import numpy as np
+
 from isaacgym import asset as importer
 from isaacgym.asset import Asset
 from isaacgym.binding import Misuse, checked
@@ -241,7 +242,7 @@ class Gym:
         name: str = None,
         group: int = -1,
         filter: int = -1,
-        segmentationId: int = 0,  # noqa: N803 (as the real one)
+        segmentationId: int = 0,
     ) -> int:
         sim = env.sim
         if env is not sim.envs[-1]:
@@ -286,16 +287,16 @@ class Gym:
         env: Env,
         actorHandle: int,
         props: list,
-        recomputeInertia: bool = False,  # noqa: N803 (as the real one)
+        recomputeInertia: bool = False,
     ) -> bool:
         """Refuse a new centre of mass on the GPU pipeline once the simulation is prepared (documented limit)."""
         actor = env.actors[actorHandle]
         before = actor.body_properties or [_body_properties(body) for body in actor.asset.bodies]
         _check_list(props, RigidBodyProperties, len(before))
-        if env.sim.prepared and env.sim.gpu_pipeline:
-            if any((vector(old.com) != vector(new.com)).any() for old, new in zip(before, props)):
-                say("[Error] [carb.gym.plugin] Changing the center-of-mass is not supported with the GPU pipeline")
-                return False
+        moved = any((vector(old.com) != vector(new.com)).any() for old, new in zip(before, props))
+        if moved and env.sim.prepared and env.sim.gpu_pipeline:
+            say("[Error] [carb.gym.plugin] Changing the center-of-mass is not supported with the GPU pipeline")
+            return False
         after = copy.deepcopy(props)
         for old, new in zip(before, after):
             if recomputeInertia and old.mass > 0:

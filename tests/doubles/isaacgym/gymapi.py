@@ -1,11 +1,13 @@
 """The parts of ``isaacgym.gymapi`` that the worker uses. Names, order and defaults of arguments: isaacgym-stubs."""
 
+from isaacgym.asset import Asset
 from isaacgym.enums import *  # noqa: F403
 from isaacgym.faults import say
 from isaacgym.gym import Gym
 from isaacgym.sim import Env, Sim, Viewer
 from isaacgym.structures import *  # noqa: F403
-from isaacgym.asset import Asset
+
+__all__ = ["Asset", "Env", "Gym", "Sim", "Viewer", "acquire_gym"]  # and what the two modules above list
 
 _gym = Gym()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from isaacgym.binding import Misuse
 from isaacgym.enums import TensorDataType
 from isaacgym.faults import say

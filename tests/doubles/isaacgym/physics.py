@@ -9,9 +9,10 @@ import copy
 
 import mujoco
 import numpy as np
+
+from isaacgym.asset import axis_of
 from isaacgym.binding import Misuse
 from isaacgym.enums import DofDriveMode
-from isaacgym.asset import axis_of
 from isaacgym.structures import matrix, vector
 
 SLOTS = 64
@@ -34,7 +35,7 @@ class Terrain:
         self.friction = 1.0
 
     def add(self, vertices, triangles, offset, friction):
-        """Add a mesh, ``vertices`` (V, 3) and ``triangles`` (T, 3). Only faces whose outside is outside hold anything."""
+        """Add a mesh, ``vertices`` (V, 3) and ``triangles`` (T, 3). Faces hold things from their front side only."""
         self.friction = friction
         boxes = [_as_box(*part) for part in _components(vertices.astype(float) + offset, triangles)]
         boxes = [box for box in boxes if box is not None]
@@ -226,8 +227,8 @@ def _mjcf(asset, params):
     for index, body in enumerate(asset.bodies):
         children.setdefault(body.parent, []).append(index)
     slots = "".join(
-        f'<geom name="box{slot}" type="box" size=".001 .001 .001" pos="0 0 -1000" contype="{_TERRAIN_BIT}" conaffinity="0"/>'
-        for slot in range(SLOTS)
+        f'<geom type="box" size=".001 .001 .001" pos="0 0 -1000" contype="{_TERRAIN_BIT}" conaffinity="0"/>'
+        for _ in range(SLOTS)
     )
     motors = "".join(
         f'<general joint="{body.joint.get("name")}" biastype="affine" forcelimited="true" forcerange="-1 1"/>'

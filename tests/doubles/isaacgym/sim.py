@@ -1,10 +1,11 @@
-"""The simulation's handles and its memory: what the tensors show, when it is refreshed, when what is set takes effect."""
+"""The simulation's handles and its memory: what the tensors show, and when what is set takes effect."""
 
 import ctypes
 import os
 import weakref
 
 import numpy as np
+
 from isaacgym.binding import Misuse
 from isaacgym.enums import SimType, TensorDataType
 from isaacgym.faults import say, strike

@@ -1,6 +1,7 @@
 """Structures of gymapi: fields and types of isaacgym-stubs, defaults of NVIDIA's documentation (see ../README.md)."""
 
 import numpy as np
+
 from isaacgym.binding import Structure
 from isaacgym.enums import ContactCollection, TensorDataType, UpAxis
 
