@@ -20,7 +20,7 @@ from legged_gym_ext.simulators import ENGINES, make_simulator
 from legged_gym_ext.simulators.base import DomainParameters, Simulator
 from legged_gym_ext.simulators.mujoco import kernels
 from legged_gym_ext.simulators.mujoco.model import build_model, make_spec
-from legged_gym_ext.simulators.mujoco.options import MujocoOptions
+from legged_gym_ext.simulators.mujoco.options import MujocoOptions, SolverOptions
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
 
 GRAVITY = 9.81
@@ -88,9 +88,10 @@ def test_agrees_with_a_single_world_whose_boxes_are_compiled_in(robot: Robot, en
     targets = [pose + 0.3 * torch.randn(num_envs, NUM_JOINTS, generator=generator) for _ in range(15)]
     for target in targets:
         simulator.step(target)
-    _, layout = build_model(robot, engine.dt, engine.options)
+    solver = engine.options if isinstance(engine.options, SolverOptions) else SolverOptions()
+    _, layout = build_model(robot, engine.dt, solver)
     for env in range(num_envs):
-        spec = make_spec(robot, engine.dt, engine.options)
+        spec = make_spec(robot, engine.dt, solver)
         for index, row in enumerate(tiles[env].double().numpy()):
             geom = spec.geom(f"box{index}")
             if row[HALF][0] > 0:
@@ -184,7 +185,7 @@ def test_a_mask_leaves_the_other_environments_alone(robot: Robot, engine: SimCon
     for name, tensor in simulator.state.tensors().items():
         torch.testing.assert_close(tensor[~mask], before[name][~mask], atol=0.0, rtol=0.0, msg=name)
     torch.testing.assert_close(simulator.state.root_lin_vel[mask], torch.ones(2, 3))
-    untouched = make(engine, robot, 4, flat_tile(4))
+    untouched = make(engine, robot, 4, flat_tile(4), steps_tile(4, 2))
     stand(untouched, robot)
     for _ in range(5):
         untouched.step(pose + 0.2)

@@ -245,7 +245,7 @@ class IsaacGymSimulator:
                     },
                 },
                 "asset": {
-                    "folder": str(self.robot.urdf.parent),
+                    "folder": str(self.robot.urdf.absolute().parent),
                     "file": self.robot.urdf.name,
                     "armature": self.robot.armature,
                     "top_speed": MAX_SPEED,

@@ -238,7 +238,7 @@ def _mjcf(asset, params):
     return f"""<mujoco>
       <compiler angle="radian" autolimits="false"/>
       <option timestep="{params.dt / params.substeps!r}" gravity="{_text(gravity)}" integrator="implicitfast"
-        cone="pyramidal"><flag midphase="disable"/></option>
+        cone="pyramidal"><flag midphase="disable" autoreset="disable"/></option>
       <worldbody>{slots}{_body(asset, children, 0)}</worldbody>
       <actuator>{motors}</actuator>
     </mujoco>"""
