@@ -13,9 +13,8 @@ _DECIDE = ("terrain.", "robot.", "sim.", "camera.", "height_scan.", "randomizati
 """Beginnings of the keys that say what an environment's saved state means, or whether there is one: tiles are numbers
 in the library, joints and images are places in tensors. Of others, episodes under way may take up new values."""
 
-_NEVERTHELESS = ".threads"
-"""End of a key among those that changes nothing but the speed."""
-
+_NEVERTHELESS = (".threads", ".python", ".viewer", ".start_limit", ".step_limit")
+"""Ends of keys among those that change nothing of the physics."""
 
 _SHAPE_NETWORKS = (
     "teacher.kind",

@@ -133,7 +133,7 @@ class Scene:
         }
 
     def create(self, base: str) -> Dict[str, Any]:
-        """Create the robots where ``root`` says, with their physical parameters; ``base`` is the body that has those.
+        """Create the robots at their places in ``root``, with their physical parameters; ``base`` is the heaviest body.
 
         Returns:
             What the mass and the centre of mass (3) of the base are without the changes.
@@ -150,8 +150,7 @@ class Scene:
             self._take_friction(i, self.shapes)
             gym.set_asset_rigid_shape_properties(self.asset, self.shapes)
             pose = api.Transform()
-            x, y, z, qx, qy, qz, qw = self.shared["root"][i, :7].tolist()
-            pose.p, pose.r = api.Vec3(x, y, z), api.Quat(qx, qy, qz, qw)
+            pose.p = api.Vec3(*self.shared["root"][i, :3].tolist())
             # The collision group keeps robots apart; filter -1 leaves it to the shapes who meets whom.
             actor = gym.create_actor(env, self.asset, pose, "robot", i, -1, 0)
             self.robots.append((env, actor))
