@@ -47,6 +47,10 @@ def checked(function):
     signature = inspect.signature(function)
     kinds = {name: p.annotation for name, p in signature.parameters.items() if p.annotation is not p.empty}
     optional = {name for name, p in signature.parameters.items() if p.default is None}
+    for name, kind in kinds.items():
+        if type(None) in getattr(kind, "__args__", ()):  # Optional[...]
+            optional.add(name)
+            kinds[name] = kind.__args__[0]
 
     @functools.wraps(function)
     def call(*args, **kwargs):

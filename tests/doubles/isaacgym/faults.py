@@ -17,6 +17,11 @@ def say(line: str) -> None:
     os.write(1, (line + "\n").encode())
 
 
+def reset() -> None:
+    """Begin to count calls anew."""
+    _calls.clear()
+
+
 def strike(place: str) -> str:
     """Count a call of a place and let happen what is due; returns a kind that the caller must see to, or ''."""
     _calls[place] += 1

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from typing import Optional
 
 import numpy as np
 
@@ -156,8 +157,8 @@ class Gym:
         return [body.joint.get("name") for body in arg0.dofs]
 
     @checked
-    def get_asset_dof_properties(self, asset: Asset):
-        return asset.dof_properties()
+    def get_asset_dof_properties(self, arg0: Asset, /):
+        return arg0.dof_properties()
 
     @checked
     def get_asset_rigid_body_count(self, arg0: Asset, /) -> int:
@@ -263,8 +264,8 @@ class Gym:
         return arg0.actors[arg1].index if arg2 == IndexDomain.DOMAIN_SIM else arg1
 
     @checked
-    def get_actor_dof_properties(self, env: Env, actor: int):
-        return env.actors[actor].dof_properties.copy()
+    def get_actor_dof_properties(self, arg0: Env, arg1: int, /):
+        return arg0.actors[arg1].dof_properties.copy()
 
     @checked
     def set_actor_dof_properties(self, arg0: Env, arg1: int, arg2: np.ndarray, /) -> bool:
@@ -404,7 +405,7 @@ class Gym:
         return False
 
     @checked
-    def viewer_camera_look_at(self, arg0: Viewer, arg1: Env, arg2: Vec3, arg3: Vec3, /) -> None:
+    def viewer_camera_look_at(self, arg0: Viewer, arg1: Optional[Env], arg2: Vec3, arg3: Vec3, /) -> None:
         pass
 
     @checked
@@ -412,7 +413,7 @@ class Gym:
         pass
 
     @checked
-    def draw_viewer(self, viewer: Viewer, sim: Sim, render_collision: bool = False) -> None:
+    def draw_viewer(self, viewer: Viewer, sim: Sim, render_collision: bool = True) -> None:
         pass
 
     @checked

@@ -6,6 +6,9 @@ world frame, and the root's linear velocity is that of its centre of mass.
 """
 
 import copy
+import os
+
+os.environ.setdefault("MUJOCO_GL", "disable")  # nothing is drawn, and what drawing needs is not installed
 
 import mujoco
 import numpy as np
@@ -22,6 +25,8 @@ _NEAR = 2.5
 _DRIFT = 0.5
 """m that the root may move before the boxes are looked up again."""
 _TERRAIN_BIT = 1 << 30
+VELOCITY = "ISAACGYM_DOUBLE_VELOCITY"
+"""``link``: the root's linear velocity is that of its frame's origin, not of its centre of mass."""
 _ANY = 2 * _TERRAIN_BIT - 1
 """All collision bits."""
 _MODELS = {}
@@ -63,7 +68,7 @@ class World:
         self.data = mujoco.MjData(self.model)
         self._boxes = slice(0, SLOTS)
         self._looked_at = None
-        self._com = None
+        self._com = None  # of the root in its frame, or 0 where velocities are those of the frame itself
         self.set_shapes(actor.shape_properties, actor.filter)
         self.set_bodies(actor.body_properties)
         self.set_joints(actor.dof_properties)
@@ -96,7 +101,7 @@ class World:
             model.body_inertia[index + 1] = values
             mujoco.mju_mat2Quat(model.body_iquat[index + 1], axes.ravel())
         model.body_sameframe[:] = 0
-        self._com = model.body_ipos[1].copy()
+        self._com = model.body_ipos[1] * (os.environ.get(VELOCITY) != "link")
         self._update_constants()
 
     def set_shapes(self, properties, filter_):
