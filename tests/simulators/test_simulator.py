@@ -109,6 +109,19 @@ def test_agrees_with_a_single_world_whose_boxes_are_compiled_in(robot: Robot, en
         np.testing.assert_allclose(simulator.state.joint_pos[env], data.qpos[layout.qpos], atol=1e-5)
 
 
+def test_robots_that_were_randomized_far_from_any_box_still_land_on_one(robot: Robot, engine: SimConfig) -> None:
+    """The engine leaves out boxes that are far, but must not forget them."""
+    simulator = make(engine, robot, 2, flat_tile(2))
+    pose = stand(simulator, robot, height=50.0)
+    simulator.step(pose)
+    simulator.randomize(torch.ones(2, dtype=torch.bool), DomainParameters.nominal(2, "cpu"))
+    stand(simulator, robot)
+    for _ in range(25):
+        simulator.step(pose)
+    assert (simulator.state.root_pos[:, 2] > 0.9 * robot.base_height).all()
+    simulator.close()
+
+
 def test_standing_robots_press_with_their_weight(robot: Robot, engine: SimConfig) -> None:
     simulator = make(engine, robot, 2, flat_tile(2))
     parameters = DomainParameters.nominal(2, "cpu")
