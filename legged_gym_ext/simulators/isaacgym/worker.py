@@ -28,8 +28,10 @@ import numpy as np
 
 PROTOCOL = 1
 """Version of all that both sides must agree on."""
-STEP = struct.Struct("<4i")
-"""A step: its number, and how many robots get a place, joint states and parameters before it."""
+STEP = struct.Struct("<4s4i")
+"""A step: :data:`STEP_TAG`, its number, and how many robots get a place, joint states and parameters before it."""
+STEP_TAG = b"step"
+"""What tells it from JSON: the number of one step in 256 would begin with the byte of a curly bracket."""
 DONE = struct.Struct("<i")
 """The answer to it: its number."""
 PACKET = 1 << 16
@@ -60,9 +62,12 @@ class Scene:
         import torch  # isort: skip
 
         torch.set_num_threads(1)
-        self.api, self.interop, self.torch = gymapi, gymtorch, torch
+        # Untyped: what the bindings take is known when they run, and tested against the double and NVIDIA's stub.
+        self.api: Any = gymapi
+        self.interop: Any = gymtorch
+        self.torch: Any = torch
+        self.gym: Any = self.api.acquire_gym()
         self.shared = shared
-        self.gym = gymapi.acquire_gym()
         self.viewer: Any = None
 
     def versions(self) -> Dict[str, Any]:
@@ -355,12 +360,12 @@ def serve(connection: socket.socket, memory_fd: int) -> int:
             packet = connection.recv(PACKET)
             if not packet:
                 return 0
-            if packet.startswith(b"{"):
+            if not packet.startswith(STEP_TAG):
                 request = json.loads(packet.decode())
                 do = {"load": scene.load, "create": scene.create}[request.pop("do")]
                 answer = json.dumps(do(**request)).encode()
             else:
-                number, places, joints, changed = STEP.unpack(packet)
+                _, number, places, joints, changed = STEP.unpack(packet)
                 scene.step(places, joints, changed)
                 answer = DONE.pack(number)
     except BaseException as error:
