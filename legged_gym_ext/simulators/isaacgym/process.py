@@ -19,7 +19,7 @@ import numpy as np
 
 from legged_gym_ext.errors import EngineFault, UserError
 from legged_gym_ext.simulators.isaacgym import faults
-from legged_gym_ext.simulators.isaacgym.worker import DONE, PACKET, PROTOCOL, STEP, arrays
+from legged_gym_ext.simulators.isaacgym.worker import DONE, PACKET, PROTOCOL, STEP, STEP_TAG, arrays
 
 PYTHON, PATH = "ISAACGYM_PYTHON", "ISAACGYM_PATH"
 """Environment variables: the interpreter that has Isaac Gym, and folders to look for it in besides its own."""
@@ -108,7 +108,7 @@ class Worker:
             EngineFault: The worker failed, ended, or did not answer in time.
         """
         self._number += 1
-        self._send(STEP.pack(self._number, places, joints, changed), "step")
+        self._send(STEP.pack(STEP_TAG, self._number, places, joints, changed), "step")
         answer = self._receive("step", "step_limit", self._step_limit)
         if answer != DONE.pack(self._number):
             self._fail("step", said=_error_in(answer))
