@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import mujoco
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from legged_gym_ext.rotations import matrix_from_quat
 class Kinematics:
     """Poses and velocities of all links, level by level of the tree, so that both legs are one operation.
 
-    A joint of a URDF turns its link about the link's own origin.
+    Environments are the last dimension of all that is returned: with 3 x 3 numbers for each that is quicker than
+    products of many small matrices, by five times on a CPU. A joint of a URDF turns its link about the link's origin.
 
     Args:
         robot: The robot.
@@ -34,18 +37,16 @@ class Kinematics:
 
         count = len(self.bodies)
         still, sine, versine = np.zeros((3, count, 3, 3))
-        axes, above = np.zeros((count, 3)), np.eye(count)
+        axes = np.zeros((count, 3))
         for i, body in enumerate(self.bodies):
             still[i] = matrix(model.body_quat[body])
             if body in joint:
                 x, y, z = axes[i] = model.jnt_axis[model.body_jntadr[body]]
                 cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
                 sine[i], versine[i] = still[i] @ cross, still[i] @ cross @ cross
-            if i > 0:
-                above[i] += above[place[model.body_parentid[body]]]
 
-        def constant(values: np.ndarray) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device)
+        def constant(values: np.ndarray) -> Tensor:  # (links, ...) -> (..., links, 1)
+            return torch.tensor(values, dtype=torch.float32, device=device).movedim(0, -1)[..., None].contiguous()
 
         self._levels: list[tuple[slice, Tensor]] = []
         """Of each level below the root: its links, and the place of each one's parent in the level above."""
@@ -58,50 +59,51 @@ class Kinematics:
         self._joints = torch.tensor([joint.get(body, 0) for body in self.bodies], device=device)
         self._still, self._sine, self._versine = constant(still), constant(sine), constant(versine)
         self._axes, self._places = constant(axes), constant(model.body_pos[self.bodies])
-        self._above = constant(above)
-        """Whether the second link is the first one or above it, (links, links)."""
 
-    def numbers(self, links: tuple[str, ...]) -> list[int]:
+    def numbers(self, links: Iterable[str]) -> list[int]:
         """Return the numbers of the links of these names in what is returned."""
         return [self.bodies.index(self.model.body(link).id) for link in links]
 
     def poses(self, root_pos: Tensor, root_quat: Tensor, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the links' rotations (num_envs, links, 3, 3) and positions (num_envs, links, 3).
+        """Return the links' rotations (3, 3, links, num_envs) and positions (3, links, num_envs).
 
         ``root_pos`` is (num_envs, 3), ``root_quat`` (num_envs, 4), ``joint_pos`` (num_envs, 10) in the order of the
         actions.
         """
-        angles = joint_pos.index_select(1, self._joints)[..., None, None]
+        angles = joint_pos.T.index_select(0, self._joints)
         turns = self._still + torch.sin(angles) * self._sine + (1 - torch.cos(angles)) * self._versine
-        rotations, positions = [matrix_from_quat(root_quat)[:, None]], [root_pos[:, None]]
+        rotations = [matrix_from_quat(root_quat).movedim(0, -1)[:, :, None]]
+        positions = [root_pos.T[:, None]]
         for links, parents in self._levels:
-            rotation, position = (values[-1].index_select(1, parents) for values in (rotations, positions))
-            positions.append(position + (rotation @ self._places[links, :, None]).squeeze(-1))
-            rotations.append(rotation @ turns[:, links])
-        return torch.cat(rotations, dim=1), torch.cat(positions, dim=1)
+            rotation, position = (values[-1].index_select(-2, parents) for values in (rotations, positions))
+            positions.append(position + turned(rotation, self._places[:, links]))
+            rotations.append((rotation[:, :, None] * turns[None, :, :, links]).sum(dim=1))
+        return torch.cat(rotations, dim=2), torch.cat(positions, dim=1)
 
     def velocities(
-        self,
-        links: Tensor,
-        points: Tensor,
-        poses: tuple[Tensor, Tensor],
-        root_lin_vel: Tensor,
-        root_ang_vel: Tensor,
-        joint_vel: Tensor,
-    ) -> Tensor:
-        """Return the velocities (num_envs, P, 3) of points that are fixed to links, m/s in the world frame.
+        self, poses: tuple[Tensor, Tensor], root_lin_vel: Tensor, root_ang_vel: Tensor, joint_vel: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the links' linear and angular velocities, each (3, links, num_envs), in the world frame.
 
-        ``links`` (P,) are their numbers, ``points`` (num_envs, P, 3) where they are, ``poses`` what :meth:`poses`
-        returned. Each joint above a point turns it about the joint's own link.
+        The linear one is that of the link's origin, m/s. ``poses`` is what :meth:`poses` returned; the root's
+        velocities are (num_envs, 3), ``joint_vel`` is (num_envs, 10).
         """
         rotations, positions = poses
-        axes = (rotations @ self._axes[..., None]).squeeze(-1)  # a joint leaves its axis as it is
-        rates = axes * joint_vel.index_select(1, self._joints)[..., None]
-        arms = points[:, :, None] - positions[:, None]
-        turning = torch.linalg.cross(rates[:, None], arms, dim=-1)
-        by_joints = (turning * self._above.index_select(0, links)[..., None]).sum(dim=2)
-        by_root = torch.linalg.cross(root_ang_vel[:, None], points - positions[:, :1], dim=-1)
-        return root_lin_vel[:, None] + by_root + by_joints
+        turning = turned(rotations, self._axes) * joint_vel.T.index_select(0, self._joints)
+        linear, angular = [root_lin_vel.T[:, None]], [root_ang_vel.T[:, None]]
+        above = slice(0, 1)
+        for links, parents in self._levels:
+            velocity, rate = (values[-1].index_select(1, parents) for values in (linear, angular))
+            arm = positions[:, links] - positions[:, above].index_select(1, parents)
+            linear.append(velocity + torch.linalg.cross(rate, arm, dim=0))
+            angular.append(rate + turning[:, links])  # a joint leaves its axis as it is
+            above = links
+        return torch.cat(linear, dim=1), torch.cat(angular, dim=1)
+
+
+def turned(rotations: Tensor, vectors: Tensor) -> Tensor:
+    """Return ``vectors`` (3, ...), turned by ``rotations`` (3, 3, ...)."""
+    return (rotations * vectors).sum(dim=1)
 
 
 def matrix(quat: np.ndarray) -> np.ndarray:

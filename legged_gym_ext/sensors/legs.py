@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.kinematics import Kinematics, matrix
+from legged_gym_ext.kinematics import Kinematics, matrix, turned
 from legged_gym_ext.robot import Robot
 
 
@@ -40,7 +40,8 @@ class Legs:
                 radii.append(model.geom_size[geom][0])
                 links.append(self._kinematics.bodies.index(body))
         self._links = torch.tensor(links, device=device)
-        self._ends = torch.tensor(np.array(ends), dtype=torch.float32, device=device)
+        points = torch.tensor(np.array(ends), dtype=torch.float32, device=device)  # (shapes, 2, 3)
+        self._ends = points.permute(1, 2, 0)[..., None].contiguous()
         self._radii = torch.tensor(radii, dtype=torch.float32, device=device)
 
     def capsules(self, root_pos: Tensor, root_quat: Tensor, joint_pos: Tensor) -> Tensor:
@@ -50,6 +51,7 @@ class Legs:
         actions.
         """
         poses = self._kinematics.poses(root_pos, root_quat, joint_pos)
-        rotation, position = (values.index_select(1, self._links) for values in poses)
-        ends = (rotation[:, :, None] @ self._ends[..., None]).squeeze(-1) + position[:, :, None]
-        return torch.cat([ends.flatten(2), self._radii.expand(len(ends), -1)[..., None]], dim=-1)
+        rotation, position = (values.index_select(-2, self._links) for values in poses)
+        ends = [turned(rotation, end) + position for end in self._ends]
+        radii = self._radii[:, None].expand(-1, len(root_pos))
+        return torch.cat([*ends, radii[None]], dim=0).permute(2, 1, 0).contiguous()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from legged_gym_ext.kinematics import Kinematics
+from legged_gym_ext.kinematics import Kinematics, turned
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators.base import SimulatorState
 
@@ -20,16 +20,13 @@ class Soles:
     def __init__(self, robot: Robot, device: torch.device) -> None:
         self._kinematics = Kinematics(robot, device)
         self._feet = torch.tensor(self._kinematics.numbers(robot.feet), device=device)
-        self._sole = torch.tensor(robot.sole, dtype=torch.float32, device=device)
+        self._sole = torch.tensor(robot.sole.T, dtype=torch.float32, device=device)[..., None].contiguous()
 
     def refresh(self, state: SimulatorState) -> None:
         """Write ``foot_pos`` and ``foot_vel`` of all robots, by the rest of the ``state``."""
         poses = self._kinematics.poses(state.root_pos, state.root_quat, state.joint_pos)
-        rotation, position = (values.index_select(1, self._feet) for values in poses)
-        soles = position + (rotation @ self._sole[..., None]).squeeze(-1)
-        state.foot_pos.copy_(soles)
-        state.foot_vel.copy_(
-            self._kinematics.velocities(
-                self._feet, soles, poses, state.root_lin_vel, state.root_ang_vel, state.joint_vel
-            )
-        )
+        rates = self._kinematics.velocities(poses, state.root_lin_vel, state.root_ang_vel, state.joint_vel)
+        rotation, position, velocity, spin = (values.index_select(-2, self._feet) for values in (*poses, *rates))
+        arm = turned(rotation, self._sole)
+        state.foot_pos.copy_((position + arm).permute(2, 1, 0))
+        state.foot_vel.copy_((velocity + torch.linalg.cross(spin, arm, dim=0)).permute(2, 1, 0))
