@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from gym_python import DOUBLES
+from no_sync import NoSync
 from test_simulator import flat_tile, make, rows, stand, steps_tile
 from torch import Tensor
 
@@ -309,6 +310,27 @@ def test_a_control_step_crosses_once_whatever_happens_in_it(robot: Robot, monkey
     simulator.step(pose)
     simulator.step(pose)
     assert calls[1:] == [(2, 0, 0), (0, 0, 0)]
+
+
+def test_what_a_graph_records_does_not_wait_and_stays_in_its_place(robot: Robot) -> None:
+    """All but the step itself, which speaks to the worker, is part of the environment's graphs on a GPU."""
+    n, every = 3, torch.ones(3, dtype=torch.bool)
+    simulator = isaacgym(robot, n, flat_tile(n))
+    pose = stand(simulator, robot)
+    simulator.step(pose)
+    parameters, tiles, zero = random_parameters(n, 0), rows(n, 0), torch.zeros(n, 3)
+    upright, still = torch.eye(4)[:1].repeat(n, 1), 0 * pose
+    own = {**simulator.state.tensors(), **simulator.parameters.tensors(), "tile": simulator.tile}
+    addresses = {name: tensor.data_ptr() for name, tensor in own.items()}
+    with NoSync():
+        simulator.set_tiles(every, tiles)
+        simulator.randomize(every, parameters)
+        simulator.reset(every, zero, upright, zero, zero, pose, still)
+        simulator.push(every, zero)
+        simulator.restore(simulator.snapshot())
+    simulator.step(pose)
+    own = {**simulator.state.tensors(), **simulator.parameters.tensors(), "tile": simulator.tile}
+    assert {name: tensor.data_ptr() for name, tensor in own.items()} == addresses
 
 
 def test_a_robot_that_is_pushed_goes_on_from_where_it_is(robot: Robot) -> None:
