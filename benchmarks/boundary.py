@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -54,7 +55,7 @@ def run(case: Case) -> dict[str, float]:
         simulator.reset(few, *root, pose, 0 * pose)
         simulator.step(pose)
 
-    functions = {
+    functions: dict[str, Callable[[], object]] = {
         "boundary": lambda: simulator.worker.step(0, 0, 0),
         "copies in one process": copy,
         "engine": lambda: simulator.step(pose),
