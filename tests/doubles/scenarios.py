@@ -123,13 +123,13 @@ class Scene:
         return held
 
 
-def load(sim, **options):
+def load(sim, urdf=URDF, **options):
     wanted = gymapi.AssetOptions()
     wanted.collapse_fixed_joints, wanted.angular_damping = True, 0.0
     for name, value in options.items():
         setattr(wanted, name, value)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "pole.urdf").write_text(URDF)
+        (Path(folder) / "pole.urdf").write_text(urdf)
         return GYM.load_asset(sim, folder, "pole.urdf", wanted)
 
 
@@ -269,6 +269,18 @@ def asset():
         answer[str(collapse)]["inertia"] = [inertia.x.x, inertia.y.y, inertia.z.z, inertia.x.z]
     answer["none"] = GYM.load_asset(sim, "/nowhere", "robot.urdf") is None
     return answer
+
+
+@scenario
+def roll_pitch_yaw():
+    """Centre of mass of the base where the load is turned, and has its own centre of mass 1 m ahead."""
+    turned = URDF.replace('xyz="0.1 0 0.3"/>', 'xyz="0.1 0 0.3" rpy="0.3 0.4 0.5"/>')
+    turned = turned.replace('<inertial><mass value="2"/>', '<inertial><origin xyz="1 0.5 0"/><mass value="2"/>', 1)
+    sim = GYM.create_sim(0, -1, gymapi.SIM_PHYSX, params())
+    env = GYM.create_env(sim, gymapi.Vec3(), gymapi.Vec3(), 1)
+    actor = GYM.create_actor(env, load(sim, turned), gymapi.Transform(), "robot", 0, 1)
+    com = GYM.get_actor_rigid_body_properties(env, actor)[0].com
+    return [com.x, com.y, com.z]
 
 
 @scenario

@@ -184,6 +184,16 @@ def test_collapsed_links_go_to_their_parents(told: dict[str, Any]) -> None:
     assert whole["missing"] == -1 and told["asset"]["none"]
 
 
+def test_links_are_turned_about_fixed_axes(told: dict[str, Any]) -> None:
+    """Roll about x first, then pitch about y, then yaw about z: URDF's convention, one axis after another."""
+    x, y, z = 1.0, 0.5, 0.0
+    y, z = y * math.cos(0.3) - z * math.sin(0.3), y * math.sin(0.3) + z * math.cos(0.3)
+    x, z = x * math.cos(0.4) + z * math.sin(0.4), z * math.cos(0.4) - x * math.sin(0.4)
+    x, y = x * math.cos(0.5) - y * math.sin(0.5), x * math.sin(0.5) + y * math.cos(0.5)
+    base, load = np.array([0.1, 0.0, 0.0]), np.array([0.1 + x, y, 0.3 + z])
+    assert told["roll_pitch_yaw"] == pytest.approx(((base + load) / 2).tolist(), abs=1e-6)
+
+
 def test_joints_come_in_an_order_of_their_own(told: dict[str, Any]) -> None:
     assert told["order_of_joints"] == [["left", "right"], ["right", "left"]]  # the URDF has the right one first
     assert told["asset"]["True"]["effort"] == [50.0, 50.0]
