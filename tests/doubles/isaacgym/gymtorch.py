@@ -37,5 +37,5 @@ def unwrap_tensor(torch_tensor):
 
 
 # gymtorch compiles its extension when it is imported, and says so on standard output (many issues' logs).
-say("Using /root/.cache/torch_extensions/py38_cu121 as PyTorch extensions root...".replace("/root", "~"))
+say("Using ~/.cache/torch_extensions/py38_cu121 as PyTorch extensions root...")
 say("Loading extension module gymtorch...")
