@@ -1,19 +1,21 @@
 # make train   set up, then train:             make train ARGS="--num_envs=256 distill.interval=5"
 # make test    set up, then run the tests:     make test ARGS="-m 'not slow'"
 # make check   formatting, lint, types
+# make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
 #              PIP_ARGS  more arguments for pip, such as --no-index --find-links=DIR
 
 SHELL := /bin/bash
 VENV := .venv
+GYM_VENV := .venv38
 BIN := $(VENV)/bin
 PYTHON ?=
 ARGS ?=
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format clean
+.PHONY: train test check format gym clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -30,8 +32,12 @@ format: $(VENV)/.installed-test
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+gym:
+	@if .ci/python38 >/dev/null; then $(MAKE) --no-print-directory $(GYM_VENV)/.installed; \
+	else echo "no Python 3.8 here: tests run Isaac Gym's worker in their own Python"; fi
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(GYM_VENV) build dist *.egg-info .pytest_cache .ruff_cache
 
 # The stamps say what is installed; they are renewed when what is to be installed changes.
 
@@ -44,3 +50,9 @@ $(VENV)/.installed-test: $(SOURCES)
 	@.ci/venv $(VENV) $(PYTHON)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[test]"
 	@touch $(VENV)/.installed $@
+
+$(GYM_VENV)/.installed: tests/doubles/requirements.txt
+	@echo "creating $(GYM_VENV) (800 MB to load, 1.8 GB)"
+	@"$$(.ci/python38)" -m venv --clear $(GYM_VENV)
+	@$(GYM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -r $<
+	@touch $@

@@ -56,6 +56,7 @@ setup(
             "pyright[nodejs]>=1.1.400,<2",
             "setuptools>=77,<90",
             "scipy>=1.14,<2",  # what intervals are checked against
+            "isaacgym-stubs>=1.1rc4,<2",  # what the double of Isaac Gym is checked against
         ],
     },
 )

@@ -7,7 +7,7 @@ from importlib import import_module
 from benchmarks.case import Case
 
 DEFAULT = ("environment", "depth", "training")
-OTHERS = ("networks", "recipe", "feet", "profile")
+OTHERS = ("networks", "recipe", "feet", "profile", "boundary")
 NAMES = (*DEFAULT, *OTHERS)
 
 

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: a single clear line, exit code 2, no traceback."""
+"""Errors that are one clear line and no traceback: the user's to mend (exit code 2), or an engine's end (3)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class UserError(Exception):
     """Bad input. The message is one line that names the input, what is allowed and the nearest match, if any."""
+
+
+class EngineFault(Exception):
+    """A physics engine in a process of its own has ended or hangs. The message is one line with the likely cause."""
 
 
 def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:
@@ -24,6 +28,8 @@ def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]
     match error:
         case UserError():
             return 2, f"error: {where}{text}"
+        case EngineFault():
+            return 3, f"error: {where}{text}"
         case KeyboardInterrupt():
             return 130, "interrupted"
         case SystemExit():

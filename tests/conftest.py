@@ -1,4 +1,5 @@
-"""What all tests share: one thread (two workers do not fight over the cores) and the same random numbers each time."""
+"""What all tests share: one thread (two workers do not fight over the cores), the same random numbers each time, and a
+double in the place of Isaac Gym."""
 
 import os
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import gym_python  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
@@ -13,6 +15,7 @@ from legged_gym_ext import paths  # noqa: E402
 from legged_gym_ext.runs.settle import seed_everything  # noqa: E402
 
 torch.set_num_threads(1)
+os.environ.update(ISAACGYM_PYTHON=gym_python.GYM_PYTHON, ISAACGYM_PATH=str(gym_python.DOUBLES))
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +28,10 @@ def _seed() -> None:
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "LOGS", tmp_path / "logs")
     return tmp_path / "logs"
+
+
+def pytest_report_header() -> str:
+    return gym_python.describe()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -127,6 +127,27 @@ def test_a_python_that_works_is_looked_for(checkout: Path) -> None:
     assert (checkout / ".venv/bin/python").read_text("utf-8") == (checkout / "python3.12").read_text("utf-8")
 
 
+def test_the_surroundings_of_isaac_gym_are_set_up_where_there_is_a_python_38(checkout: Path) -> None:
+    (checkout / "tests" / "doubles").mkdir(parents=True)
+    shutil.copy(ROOT / "tests/doubles/requirements.txt", checkout / "tests/doubles")
+    python = fake_python(checkout, "python3.8", version="3.8.18")
+    python.write_text(python.read_text("utf-8").replace("-c*) exit", '-c*) echo "$0"; exit'), "utf-8")
+    path = f"PATH={checkout}:/usr/bin:/bin"
+    assert run("env", path, "make", "gym", cwd=checkout).returncode == 0
+    lines = calls(checkout)
+    assert "-m venv --clear .venv38" in lines
+    assert lines[-1].endswith("--no-deps -r tests/doubles/requirements.txt")
+    assert run("env", path, "make", "gym", cwd=checkout).returncode == 0
+    assert not [line for line in calls(checkout) if line.startswith("-m")]
+
+
+def test_without_a_python_38_that_is_said_and_nothing_fails(checkout: Path) -> None:
+    fake_python(checkout, "python3.8", check=1, version="3.8.18")  # pyenv's stub of one that is switched off
+    done = run("env", f"PATH={checkout}:/usr/bin:/bin", "make", "gym", cwd=checkout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("no Python 3.8 here") and not (checkout / ".venv38").exists()
+
+
 def requirements_of_setup(monkeypatch: pytest.MonkeyPatch) -> dict:
     captured: dict = {}
     monkeypatch.setattr("setuptools.setup", lambda **arguments: captured.update(arguments))
@@ -166,7 +187,8 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 
 def test_no_file_of_the_set_up_names_a_registry() -> None:
-    for name in ("setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in", "Makefile", ".ci/run", ".ci/venv"):
+    scripts = [f".ci/{path.name}" for path in (ROOT / ".ci").iterdir()]
+    for name in ("setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in", "Makefile", *scripts):
         assert not re.search(r"https?://|index-url", (ROOT / name).read_text("utf-8")), name
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from legged_gym_ext.config.rules import allowed
-from legged_gym_ext.errors import UserError, exit_code_and_line
+from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line
 
 LAST_RUN = "-1"  # legged_gym's way to say it
 
@@ -102,10 +102,10 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main_guard(main: Callable[[list[str]], None]) -> NoReturn:
-    """Run an entry point on the command line's arguments, then exit: 0 done, 2 the user's error (one line), 130 ^C."""
+    """Run an entry point on the command line's arguments, then exit: 0 done, or as errors.py says, 130 after ^C."""
     try:
         main(sys.argv[1:])
-    except (UserError, KeyboardInterrupt) as error:
+    except (UserError, EngineFault, KeyboardInterrupt) as error:
         code, line = exit_code_and_line(error)
         print(line, file=sys.stderr)
         sys.exit(code)

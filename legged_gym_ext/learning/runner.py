@@ -16,7 +16,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.base import Environment
-from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.errors import EngineFault, UserError, unknown
 from legged_gym_ext.learning.build import require_memory, rsl_rl_config
 from legged_gym_ext.learning.journal import Journal, Progress, Row
 from legged_gym_ext.learning.lanes import Lane
@@ -87,7 +87,19 @@ class ParkourRunner(OnPolicyRunner):
         Args:
             num_learning_iterations: Iterations of this call.
             init_at_random_ep_len: Start the first episodes at random ages; None = as configured.
+
+        Raises:
+            EngineFault: The physics engine, in a process of its own, has ended. What was learnt until the last complete
+                iteration is saved.
         """
+        try:
+            self._learn(num_learning_iterations, init_at_random_ep_len)
+        except EngineFault as fault:
+            if here().size > 1:
+                raise  # rank 0 saves, whichever rank it is: see rank_failure.py
+            raise EngineFault(f"{fault}; {self._rescue()}") from fault
+
+    def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool | None) -> None:
         self._check()
         self._begin(init_at_random_ep_len)
         self._prepare_networks()
@@ -252,7 +264,7 @@ class ParkourRunner(OnPolicyRunner):
         self.journal.report(progress, seconds, rows)
 
     def _rescue(self) -> str:
-        """Save what can be saved because a rank failed; return what to tell of it."""
+        """Save what can be saved because a rank, or the engine, failed; return what to tell of it."""
         self.journal.flush()
         return self.saving.rescue()
 

@@ -17,6 +17,7 @@ from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_name, prune_checkpoints
 from legged_gym_ext.runs.resume import keys_that_forbid_it, other_networks
+from legged_gym_ext.simulators import ENGINES
 
 if TYPE_CHECKING:
     from legged_gym_ext.learning.runner import ParkourRunner
@@ -35,7 +36,7 @@ class Saving:
     def __init__(self, runner: ParkourRunner) -> None:
         self._runner = runner
         self._complete: dict[str, Any] | None = None
-        """Of several ranks, on the first: the checkpoint to write if one fails in the next iteration."""
+        """Of several ranks, on the first, or where the engine may end alone: what to write if one does."""
 
     def save(self, path: str | Path, infos: dict | None = None) -> None:
         """Write everything that decides how the training goes on; of several ranks, the first writes for all."""
@@ -57,13 +58,15 @@ class Saving:
         return path
 
     def remember(self) -> None:
-        """Of several ranks, keep what to write if one of them fails before the next iteration is complete."""
-        if here().size > 1 and self._runner.log_dir is not None:
+        """Keep what to write if another process, a rank or the engine, fails before the next iteration is complete."""
+        engine = ENGINES.get(self._runner.config.sim.engine)
+        alone = here().size == 1 and not (engine and engine.own_process)
+        if not alone and self._runner.log_dir is not None:
             others = [None] * (here().size - 1)  # gathering theirs in every iteration would take too long
             self._complete = map_tensors(self.content([self.own_state(), *others]), Tensor.clone)
 
     def rescue(self) -> str:
-        """Write the last complete iteration's checkpoint because a rank failed; return what to tell of it."""
+        """Write the last complete iteration's checkpoint because a rank, or the engine, failed; return what to tell."""
         if self._complete is None or self._runner.log_dir is None:
             return "no iteration was complete, so there is nothing to save"
         path = self._runner.log_dir / checkpoint_name(self._complete["iteration"])

@@ -20,8 +20,8 @@ in the library, joints and images are places in tensors. Of others, episodes und
 _BEFORE = {"randomization.camera_latency": [0, 0]}
 """What was the case when a key among those was not there yet."""
 
-_NEVERTHELESS = ".threads"
-"""End of a key among those that changes nothing but the speed."""
+_NEVERTHELESS = (".threads", ".python", ".viewer", ".start_limit", ".step_limit")
+"""Ends of keys among those that change nothing of the physics."""
 
 
 _SHAPE_NETWORKS = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from legged_gym_ext.config.sections import add_section
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.simulators.isaacgym.options import IsaacGymOptions
 from legged_gym_ext.simulators.mujoco.options import MujocoOptions
 from legged_gym_ext.simulators.mujoco_warp.options import MujocoWarpOptions
 
@@ -33,12 +34,20 @@ class Engine:
     """Its :class:`~legged_gym_ext.simulators.base.Simulator`, or ``module:class``, imported when it is chosen."""
     devices: tuple[str, ...]
     """Types of device that it runs on; ``auto`` takes the first engine whose first one is the device's."""
+    own_process: bool = False
+    """Whether it runs in another process, which may end when this one goes on (see ``EngineFault``)."""
 
 
 ENGINES: dict[str, Engine] = {
     "mujoco": Engine(MujocoOptions, "legged_gym_ext.simulators.mujoco.engine:MujocoSimulator", ("cpu",)),
     "mujoco_warp": Engine(
         MujocoWarpOptions, "legged_gym_ext.simulators.mujoco_warp.engine:MujocoWarpSimulator", ("cuda", "cpu")
+    ),
+    "isaacgym": Engine(
+        IsaacGymOptions,
+        "legged_gym_ext.simulators.isaacgym.engine:IsaacGymSimulator",
+        ("cuda", "cpu"),
+        own_process=True,
     ),
 }
 """Every engine by the name that ``sim.engine`` chooses it by."""

@@ -150,7 +150,7 @@ def test_help_needs_no_heavy_import(program: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: {program} ")
-    assert "{auto,mujoco,mujoco_warp}" in done.stdout
+    assert "{auto,mujoco,mujoco_warp,isaacgym}" in done.stdout
     assert done.stdout.endswith("\n[]\n")
 
 

@@ -188,7 +188,7 @@ def test_wrong_types_name_key_value_and_type(override: str, expected: str) -> No
         ("randomization.friction=[2,1]", "randomization.friction: expected [low, high] with low <= high"),
         (
             "sim.engine=mujocco",
-            "unknown sim.engine 'mujocco' (did you mean 'mujoco'?); allowed: auto, mujoco, mujoco_warp",
+            "unknown sim.engine 'mujocco' (did you mean 'mujoco'?); allowed: auto, isaacgym, mujoco, mujoco_warp",
         ),
         ("teacher.kind=dept", "did you mean 'depth'?"),
         ("student.init_from_teacher=all", "allowed: columns, none, spec"),

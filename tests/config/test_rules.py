@@ -60,6 +60,7 @@ NO_RULE = {  # but that of all numbers
     "robot.urdf",
     "robot.default_pose",
     "robot.hips",
+    "sim.isaacgym.python",
     "runner.init_from",
     "runner.wandb_project",
 }
@@ -241,7 +242,7 @@ def test_the_defaults_obey_their_rules_and_are_nobody_elses() -> None:
     ("key", "words"),
     [
         ("sim.dt", "a number >= 1e-05"),
-        ("sim.engine", "one of auto, mujoco, mujoco_warp"),
+        ("sim.engine", "one of auto, mujoco, mujoco_warp, isaacgym"),
         ("sim.device", "auto, cpu or cuda:N"),
         ("seed", "a number from 0 to 9223372036854775807"),
         ("run_name", "letters, digits, '.', '_' and '-' (it names a folder)"),

@@ -109,10 +109,10 @@ def test_closing_the_environment_closes_the_engine(capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("registered")
 def test_the_command_line_and_its_errors_know_the_engine() -> None:
-    assert allowed("sim.engine") == ("auto", "mujoco", "mujoco_warp", "array")
-    assert "{auto,mujoco,mujoco_warp,array}" in make_parser("").format_help()
+    assert allowed("sim.engine") == ("auto", "mujoco", "mujoco_warp", "isaacgym", "array")
+    assert "{auto,mujoco,mujoco_warp,isaacgym,array}" in make_parser("").format_help()
     for override, message in (
-        ("sim.engine=aray", r"did you mean 'array'\?\); allowed: array, auto, mujoco, mujoco_warp"),
+        ("sim.engine=aray", r"did you mean 'array'\?\); allowed: array, auto, isaacgym, mujoco, mujoco_warp"),
         ("sim.array.substep=1", r"did you mean 'sim.array.substeps'\?\); allowed in sim.array: substeps"),
         ("sim.substeps=1", r"did you mean 'sim.array.substeps'\?\); allowed in sim: array, "),
         ("sim.array.substeps=few", "^sim.array.substeps: expected a whole number, got 'few'"),
@@ -127,7 +127,7 @@ def test_auto_and_the_devices_follow_the_registry() -> None:
         assert (default_engine("cpu"), default_engine("cuda")) == ("mujoco", "mujoco_warp")
         with pytest.raises(UserError, match="^sim.device: the array engine runs on cuda, got 'cpu'; --sim=mujoco runs"):
             settle(load_config("walk_flat", ["sim.engine=array", "sim.device=cpu"]))
-        del ENGINES["mujoco_warp"]
+        del ENGINES["mujoco_warp"], ENGINES["isaacgym"]
         assert default_engine("cuda") == "array"
 
 

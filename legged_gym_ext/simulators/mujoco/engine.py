@@ -134,6 +134,9 @@ class MujocoSimulator:
             (model.body_mass, model.body_ipos, model.actuator_forcerange, robot.stiffness, robot.damping),
             tuple(fields[name] for name in _PARAMETERS),
         )
+        # From the shapes as they are it makes a first filter of bodies: the ground must not be out of it for good, only
+        # because no box is near. Which of them are is chosen again before the next step.
+        fields["geom_contype"][worlds, layout.boxes] = model.geom_contype[layout.boxes]
         self.batch.set_const(worlds)
         # It marks boxes that happen not to be turned, and MuJoCo would then ignore the quaternions of later tiles.
         fields["geom_sameframe"][worlds, layout.boxes] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE.value

@@ -131,15 +131,20 @@ def make_spec(robot: Robot, dt: float, solver: SolverOptions) -> mujoco.MjSpec:
     return spec
 
 
+def leg_of(spec: mujoco.MjSpec, robot: Robot) -> dict[str, int]:
+    """Return for each link of a leg, by name, which foot's leg that is: 0 or 1."""
+    legs: dict[str, int] = {}
+    for leg, foot in enumerate(robot.feet):
+        body = spec.body(foot)
+        while body.parent.name != "world":
+            legs[body.name] = leg
+            body = body.parent
+    return legs
+
+
 def _set_collision_bits(spec: mujoco.MjSpec, robot: Robot) -> None:
     """Let the robot's shapes meet the terrain, and the legs each other; its own friction decides a contact's."""
-    legs: dict[str, int] = {}
-    for foot, bit in zip(robot.feet, _LEGS, strict=True):
-        body = spec.body(foot)
-        while body.parent.name != "world" and body.parent.parent.name != "world":
-            legs[body.name] = bit
-            body = body.parent
-        legs[body.name] = bit
+    legs = {name: _LEGS[leg] for name, leg in leg_of(spec, robot).items()}
     for geom in spec.geoms:
         if not (geom.contype or geom.conaffinity):
             continue
