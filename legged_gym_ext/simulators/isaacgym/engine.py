@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NoReturn
 
 import mujoco
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from legged_gym_ext.config.schema import SimConfig
+from legged_gym_ext.device import memory
 from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.device.masked import assign
 from legged_gym_ext.errors import EngineFault, UserError
@@ -37,6 +39,8 @@ _LIMIT_TOLERANCE = 1e-3
 """By how much a joint's limits may differ from the URDF's, rad."""
 _PLACE, _JOINTS, _PARAMETERS = range(3)
 """Rows of what is pending: what the next step sets before it."""
+_OF_TERRAIN = ("vertices", "triangles")
+"""Arrays of the shared memory that do not grow with the robots."""
 _FIXED_ON_GPU = ("added_mass", "mass_offset")
 """Parameters that the GPU pipeline cannot change once the robots are created."""
 _SPIN, _HIGH = (3.0, 2.0, 1.0), 50.0
@@ -74,7 +78,11 @@ class IsaacGymSimulator:
         self._on_gpu = _on_gpu(options, device)
         self._bodies = collapse(robot)
         world = lay_out(library.boxes)
-        self.worker = Worker(python, self._shapes(world), options.start_limit, options.step_limit)
+        shapes = self._shapes(world)
+        of_robots = (array for name, array in shapes.items() if name not in _OF_TERRAIN)
+        needed = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in of_robots)
+        memory.require("physics", needed // num_envs, num_envs, torch.device("cpu"))
+        self.worker = Worker(python, shapes, options.start_limit, options.step_limit)
         """The other process."""
         self._shared = {name: torch.from_numpy(array) for name, array in self.worker.arrays.items()}
         self.worker.arrays["vertices"][:], self.worker.arrays["triangles"][:] = world.vertices, world.triangles
