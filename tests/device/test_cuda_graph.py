@@ -37,8 +37,8 @@ def test_a_graphed_call_gives_what_the_function_gives(monkeypatch: pytest.Monkey
         assert torch.equal(result["noise"], torch.rand(3, generator=reference))
 
 
-# Of the simulator, what does not work through torch: all of it on the CPU engine, kernel launches on Warp's, and of Isaac
-# Gym's nothing, which only notes what its next step is to do.
+# Of the simulator, what does not work through torch: all of it on the CPU engine, kernel launches on Warp's; of
+# Isaac Gym nothing, which only notes what its next step is to do.
 OPAQUE = {"mujoco": ["set_tiles", "randomize", "reset", "push"], "mujoco_warp": ["_launch"], "isaacgym": []}
 
 
