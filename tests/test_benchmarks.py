@@ -68,7 +68,7 @@ def test_each_benchmark_has_its_sizes_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--only dept", "unknown benchmark 'dept' (did you mean 'depth'?); allowed: depth, environment, "),
+        ("--only dept", "unknown benchmark 'dept' (did you mean 'depth'?); allowed: boundary, depth, environment, "),
         ("--num_envs 0", "--num_envs 0; allowed: whole numbers of 1 or more, separated by commas"),
         ("--num_envs 8,x", "--num_envs 8,x; allowed"),
         ("--num_envs ,", "--num_envs ,; allowed"),
@@ -476,5 +476,5 @@ def test_training_measures_what_the_tables_show() -> None:
     assert wanted <= set(record.figures)
     parts = sum(value for name, value in record.figures.items() if name.startswith("iteration: "))
     assert parts == pytest.approx(record.figures["iteration"])
-    assert record.figures["training loop"] == pytest.approx((24 + 48 / 4) * 4 / parts)
+    assert record.figures["training loop"] == pytest.approx((24 + 48 / 8) * 4 / parts)
     assert record.figures["student's rollout"] > 0 and record.figures["DAgger update"] > 0, "it distils"
