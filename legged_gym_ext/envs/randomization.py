@@ -72,7 +72,7 @@ def step_ranges(config: Config, noise: Sequence[float]) -> dict[str, list[list[f
 
 def nominal_columns(device: torch.device) -> Tensor:
     """Return the columns of ``DomainParameters.of`` that change nothing, (columns,)."""
-    return torch.cat([tensor.flatten() for tensor in DomainParameters.nominal(1, device).tensors().values()])
+    return DomainParameters.nominal(1, device).columns()[0]
 
 
 def strength(config: RandomizationConfig, level: Tensor) -> Tensor:

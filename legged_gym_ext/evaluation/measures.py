@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from legged_gym_ext.simulators.base import GRAVITY
+
 if TYPE_CHECKING:
     from legged_gym_ext.envs.parkour_env import ParkourEnv
-
-GRAVITY = 9.81  # m/s^2
 
 MEASURES = (
     "waypoints",

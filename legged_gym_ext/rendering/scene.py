@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 import torch
 
+from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_rotate_inverse
 from legged_gym_ext.simulators.mujoco.model import make_spec
@@ -62,7 +63,6 @@ def look_at(env: ParkourEnv, index: int) -> Moment:
         return tensor[index].detach().cpu().numpy().copy()
 
     rows, columns = env.camera.resolution
-    image = env.camera.image(state.camera, state.episode_length)
     return Moment(
         root_pos=copy(sim.root_pos),
         root_quat=copy(sim.root_quat),
@@ -70,7 +70,7 @@ def look_at(env: ParkourEnv, index: int) -> Moment:
         boxes=copy(env.boxes),
         waypoints=env.library.waypoints[env.simulator.tile[index]].cpu().numpy(),
         waypoint=int(state.waypoint[index]),
-        depth=copy(image).reshape(rows, columns) if env.config.camera.enabled else None,
+        depth=copy(env.get_observations()[DEPTH]).reshape(rows, columns) if env.config.camera.enabled else None,
         kind=env.library.kinds[int(state.terrain_kind[index])],
         level=int(state.terrain_level[index]),
         time=int(state.episode_length[index]) * env.dt,

@@ -8,7 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from legged_gym_ext.device.masked import assign
 from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS
+
+GRAVITY = 9.81
+"""m/s^2, downward, on all engines: MuJoCo's default."""
 
 
 @dataclass
@@ -77,6 +81,27 @@ class SimulatorState:
         """Return the tensors by name (not copies)."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def place(
+        self,
+        mask: Tensor,
+        root_pos: Tensor,
+        root_quat: Tensor,
+        root_lin_vel: Tensor,
+        root_ang_vel: Tensor,
+        joint_pos: Tensor,
+        joint_vel: Tensor,
+    ) -> None:
+        """Write poses and velocities of the masked robots, as :meth:`Simulator.reset` is given them."""
+        for target, values in (
+            (self.root_pos, root_pos),
+            (self.root_quat, root_quat),
+            (self.root_lin_vel, root_lin_vel),
+            (self.root_ang_vel, root_ang_vel),
+            (self.joint_pos, joint_pos),
+            (self.joint_vel, joint_vel),
+        ):
+            assign(mask, target, values)
+
 
 @dataclass
 class DomainParameters:
@@ -111,6 +136,10 @@ class DomainParameters:
         values = {"friction": friction, "added_mass": 0.0, "mass_offset": 0.0}
         row = [values.get(name, 1.0) for name, width in DOMAIN_WIDTHS.items() for _ in range(width)]
         return DomainParameters.of(torch.tensor(row, device=device).repeat(num_envs, 1))
+
+    def columns(self) -> Tensor:
+        """Return a copy of all of them in one tensor, whose views ``of`` returns."""
+        return torch.cat([tensor.view(len(tensor), -1) for tensor in self.tensors().values()], dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name (not copies)."""

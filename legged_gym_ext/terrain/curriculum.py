@@ -24,8 +24,8 @@ def first_level(random: Tensor, config: CurriculumConfig) -> Tensor:
     return choose(random, config.start_level + 1)
 
 
-def share_of(level: Tensor, full_at_level: int) -> Tensor:
-    """Return how much of something that grows with the level there is at levels (N,): 0 to 1, (N,) float32.
+def share_of(level: Tensor, full_at_level: float) -> Tensor:
+    """Return how much of something that grows with the level there is at levels (N,): 0 to 1, (N,).
 
     Args:
         level: Levels, (N,).

@@ -30,6 +30,7 @@ from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
 from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.collectives import average_gradients, barrier, mean_and_std
+from legged_gym_ext.terrain.curriculum import share_of
 
 
 def rsl_rl_ppo(config: PPOConfig) -> dict[str, Any]:
@@ -195,7 +196,7 @@ class TeacherPPO(Phase):
         Who begins must try out much to find a gait; on a hard course much noise is a fall. It moves with the level.
         """
         config = self.config
-        share = min(level / config.full_at_level, 1.0) if config.full_at_level > 0 else 1.0
+        share = share_of(torch.tensor(level, dtype=torch.float64), config.full_at_level).item()
         return config.start_entropy_coef + (config.entropy_coef - config.start_entropy_coef) * share
 
     def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:

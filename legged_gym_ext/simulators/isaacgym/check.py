@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import mujoco
 import torch
 from torch import Tensor
 
 from legged_gym_ext.evaluation.document import Document, Entry, Section, Table
 from legged_gym_ext.robot import NUM_JOINTS, Robot
 from legged_gym_ext.rotations import quat_from_euler, quat_multiply
-from legged_gym_ext.simulators.base import DomainParameters, Simulator
+from legged_gym_ext.simulators.base import GRAVITY, DomainParameters, Simulator
 from legged_gym_ext.terrain.library import TerrainLibrary
 
 _DROP = 0.02
@@ -125,7 +124,6 @@ def compare(engine: Bench, mujoco_bench: Bench) -> list[Finding]:
 
 def at_rest(engine: Bench, reference: Bench) -> list[Finding]:
     """Return mean height and foot force of robots that stand, on each kind's start."""
-    gravity = -float(mujoco.MjOption().gravity[2])
     heights, forces = [], []
     for bench in (engine, reference):
         bench.place(_DROP)
@@ -143,7 +141,7 @@ def at_rest(engine: Bench, reference: Bench) -> list[Finding]:
         for i, kind in enumerate(engine.kinds)
     ]
     for env, load in ((0, 0.0), (_LOADED, _LOAD)):
-        weight = (engine.robot.mass + load) * gravity
+        weight = (engine.robot.mass + load) * GRAVITY
         what = f"foot force with {load:g} kg more" if load else "foot force"
         findings.append(Finding(f"{what} = weight", "N", forces[0][env], weight, 0.05 * weight, by_mechanics=True))
     return findings
@@ -190,13 +188,12 @@ def joints(engine: Bench, reference: Bench) -> list[Finding]:
 def free_fall(engine: Bench, reference: Bench) -> list[Finding]:
     """Return how far and how fast robots fall in half a second."""
     del reference
-    gravity = -float(mujoco.MjOption().gravity[2])
     engine.place(_HIGH)
     steps = round(0.5 / engine.period)
     state, start = engine.simulator.state, engine.simulator.state.root_pos[0, 2].item()
     engine.run(steps)
     seconds = steps * engine.period
-    fallen, speed = gravity * seconds**2 / 2, gravity * seconds
+    fallen, speed = GRAVITY * seconds**2 / 2, GRAVITY * seconds
     return [
         Finding("free fall", "m", start - state.root_pos[0, 2].item(), fallen, 0.03 * fallen, by_mechanics=True),
         Finding("speed of it", "m/s", -state.root_lin_vel[0, 2].item(), speed, 0.02 * speed, by_mechanics=True),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NoReturn
 
-import mujoco
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from legged_gym_ext.errors import EngineFault, UserError
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.robot import NUM_JOINTS, Robot
 from legged_gym_ext.rotations import quat_rotate
-from legged_gym_ext.simulators.base import DOMAIN_WIDTHS, DomainParameters, SimulatorState
+from legged_gym_ext.simulators.base import GRAVITY, DomainParameters, SimulatorState
 from legged_gym_ext.simulators.isaacgym.bodies import collapse
 from legged_gym_ext.simulators.isaacgym.kinematics import Soles
 from legged_gym_ext.simulators.isaacgym.mesh import World, lay_out
@@ -92,11 +91,7 @@ class IsaacGymSimulator:
 
         self.state = SimulatorState.zeros(num_envs, len(robot.no_contact_bodies), device)
         self.tile = torch.zeros(num_envs, dtype=torch.int64, device=device)
-        nominal = DomainParameters.nominal(1, device)
-        columns = torch.cat([t.view(1, -1) for t in nominal.tensors().values()], dim=1).repeat(num_envs, 1)
-        assert columns.shape[1] == sum(DOMAIN_WIDTHS.values())
-        self._columns = columns
-        self.parameters = DomainParameters.of(columns)
+        self.parameters = DomainParameters.nominal(num_envs, device)
         self._pending = torch.ones(3, num_envs, dtype=torch.bool, device=device)
         """What the next step sets before it: places, joints, parameters."""
         self._created = False
@@ -138,21 +133,9 @@ class IsaacGymSimulator:
         joint_vel: Tensor,
     ) -> None:
         """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
-        state = self.state
-        for target, values in (
-            (state.root_pos, root_pos),
-            (state.root_quat, root_quat),
-            (state.root_lin_vel, root_lin_vel),
-            (state.root_ang_vel, root_ang_vel),
-            (state.joint_pos, joint_pos),
-            (state.joint_vel, joint_vel),
-        ):
-            assign(mask, target, values)
-        for target in (state.joint_torque, state.foot_force, state.body_force):
-            assign(mask, target, torch.zeros_like(target))
-        state.diverged &= ~mask
-        self._pending[:_PARAMETERS] |= mask
-        self._soles.refresh(state)
+        self._place(mask, root_pos, root_quat, root_lin_vel, root_ang_vel, joint_pos, joint_vel)
+        self.state.diverged &= ~mask
+        self._soles.refresh(self.state)
 
     def set_tiles(self, mask: Tensor, tile: Tensor) -> None:
         """Move the masked environments to the tiles in these rows of the library, (num_envs,) int64."""
@@ -236,7 +219,7 @@ class IsaacGymSimulator:
                 "sim": {
                     "dt": self._config.dt,
                     "decimation": self.decimation,
-                    "gravity": float(mujoco.MjOption().gravity[2]),  # as the other engines have it
+                    "gravity": -GRAVITY,
                     "gpu": self._on_gpu,
                     "device": self.device.index or 0 if self._on_gpu else 0,
                     "viewer": options.viewer,
@@ -395,17 +378,16 @@ class IsaacGymSimulator:
 
     def _place_at_default(self, mask: Tensor) -> None:
         """Put the masked robots to the default pose, at rest, at the origin of their tiles."""
+        still, joints_still = torch.zeros_like(self.state.root_pos), torch.zeros_like(self.state.joint_pos)
+        pose = (self._default_pos, self._upright, still, still, self._default_joint_pos, joints_still)
+        self._place(mask, *(values.expand(self.num_envs, -1) for values in pose))
+
+    def _place(self, mask: Tensor, *placement: Tensor) -> None:
+        """Put the masked robots, on which nothing acts until the next step, to the places that ``reset`` is given."""
         state = self.state
-        for target in (state.root_lin_vel, state.root_ang_vel, state.joint_vel, state.joint_torque):
+        state.place(mask, *placement)
+        for target in (state.joint_torque, state.foot_force, state.body_force):
             assign(mask, target, torch.zeros_like(target))
-        for target in (state.foot_force, state.body_force):
-            assign(mask, target, torch.zeros_like(target))
-        for target, values in (
-            (state.root_pos, self._default_pos),
-            (state.root_quat, self._upright),
-            (state.joint_pos, self._default_joint_pos),
-        ):
-            assign(mask, target, values.expand_as(target))
         self._pending[:_PARAMETERS] |= mask
 
     # ------------------------------------------------------------------ physical parameters
@@ -413,7 +395,7 @@ class IsaacGymSimulator:
     def _write_parameters(self, rows: np.ndarray) -> None:
         """Write the physical parameters of these environments into the shared memory, in Isaac Gym's terms."""
         robot, arrays, order = self.robot, self.worker.arrays, self._host_order
-        values = {name: t.numpy() for name, t in DomainParameters.of(self._columns.cpu()).tensors().items()}
+        values = {name: t.numpy() for name, t in DomainParameters.of(self.parameters.columns().cpu()).tensors().items()}
         strength = values["motor_strength"][rows]
         limit = np.minimum(robot.torque_limit, _STRONGEST)
         arrays["friction"][rows] = 2 * values["friction"][rows] - _TERRAIN_FRICTION

@@ -99,16 +99,7 @@ class MujocoWarpSimulator:
         joint_vel: Tensor,
     ) -> None:
         """Place the masked robots; the tensors have all environments' rows, with the shapes of the state."""
-        state = self.state
-        for target, values in (
-            (state.root_pos, root_pos),
-            (state.root_quat, root_quat),
-            (state.root_lin_vel, root_lin_vel),
-            (state.root_ang_vel, root_ang_vel),
-            (state.joint_pos, joint_pos),
-            (state.joint_vel, joint_vel),
-        ):
-            assign(mask, target, values)
+        self.state.place(mask, root_pos, root_quat, root_lin_vel, root_ang_vel, joint_pos, joint_vel)
         self._launch(kernels.settle, mask, self.num_envs, [self._worlds, self._layout])
 
     def set_tiles(self, mask: Tensor, tile: Tensor) -> None:
