@@ -84,6 +84,10 @@ def load_robot(config: RobotConfig) -> Robot:
         for link in names:
             if link not in links:
                 raise unknown(f"link in robot.{section} ({path.name})", link, links)
+            if not _collides(model, model.body(link).id):
+                raise UserError(
+                    f"robot.{section}: link '{link}' of {path.name} has no collision shape, so it can touch nothing"
+                )
 
     order = [model.joint(joint).id for joint in config.joints]
     limited = model.jnt_limited[order].astype(bool)[:, None]
@@ -103,8 +107,6 @@ def load_robot(config: RobotConfig) -> Robot:
     for link in config.feet:
         body = model.body(link).id
         corners = _collision_corners(model, data, body)
-        if not len(corners):
-            raise UserError(f"robot.feet: link '{link}' of {path.name} has no collision shape")
         low, high = corners.min(axis=0), corners.max(axis=0)
         centre = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
         soles.append(data.xmat[body].reshape(3, 3).T @ (centre - data.xpos[body]))
@@ -131,7 +133,7 @@ def load_robot(config: RobotConfig) -> Robot:
 
 
 def parse_urdf(path: Path) -> mujoco.MjSpec:
-    """Read a URDF into a specification whose cylinders are capsules, as Isaac Gym makes them.
+    """Read a URDF into a specification whose cylinders are capsules, as Isaac Gym makes them, and all links bodies.
 
     Raises:
         UserError: The file is missing or cannot be read as a URDF.
@@ -142,6 +144,7 @@ def parse_urdf(path: Path) -> mujoco.MjSpec:
         spec = mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise UserError(f"robot.urdf: {path}: {' '.join(str(error).split())}") from None
+    spec.compiler.fusestatic = False  # which would merge the root into the world, and fixed links into their parents
     for geom in spec.geoms:
         if geom.type == mujoco.mjtGeom.mjGEOM_CYLINDER:
             geom.type = mujoco.mjtGeom.mjGEOM_CAPSULE
@@ -189,6 +192,12 @@ def _per_joint(section: str, values: dict[str, float], joints: list[str]) -> np.
             longer = ", ".join(dict.fromkeys(named))
             raise UserError(f"robot.{section}.{key} has no effect: longer keys name all of its joints: {longer}")
     return np.array([float(values[key]) for key in chosen])
+
+
+def _collides(model: mujoco.MjModel, body: int) -> bool:
+    """Return whether a body has a shape that can touch others."""
+    geoms = model.geom_bodyid == body
+    return bool(((model.geom_contype | model.geom_conaffinity)[geoms] > 0).any())
 
 
 def _collision_corners(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> np.ndarray:

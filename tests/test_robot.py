@@ -60,6 +60,31 @@ def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:
     return rotation @ np.diag(model.body_inertia[body]) @ rotation.T
 
 
+def test_links_that_are_fixed_to_others_are_links_whatever_the_urdf_says(tmp_path: Path) -> None:
+    """MuJoCo's way with URDFs merges them into their parents, and the root into the world, unless told otherwise."""
+    plain = re.sub(r"<mujoco>.*?</mujoco>", "", URDF, flags=re.DOTALL)
+    assert plain != URDF
+    models = []
+    for config in (_write(tmp_path, plain), RobotConfig()):
+        model, layout = build_model(load_robot(config), 0.005, SolverOptions())
+        assert layout.base_bodies.tolist() == [model.body(name).id for name in ("torso_link", "pelvis")]
+        models.append(model)
+    for name in ("body_mass", "body_inertia", "body_pos", "body_parentid", "jnt_range", "dof_armature"):
+        np.testing.assert_array_equal(getattr(models[0], name), getattr(models[1], name))
+    sizes = [model.geom_size[(model.geom_contype | model.geom_conaffinity) > 0] for model in models]
+    np.testing.assert_array_equal(*sizes)
+
+
+def test_a_link_that_cannot_touch_is_told_as_that(tmp_path: Path) -> None:
+    start = URDF.index("<collision>", URDF.index('<link name="torso_link">'))
+    end = URDF.index("</link>", start)
+    config = _write(tmp_path, URDF[:start] + URDF[end:])
+    with pytest.raises(UserError, match="no_contact_bodies: link 'torso_link' of robot.urdf has no collision shape"):
+        load_robot(config)
+    config.no_contact_bodies.remove("torso_link")
+    load_robot(config)
+
+
 def _write(tmp_path: Path, text: str) -> RobotConfig:
     path = tmp_path / "robot.urdf"
     path.write_text(text)

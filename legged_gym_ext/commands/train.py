@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
         with memory.guard(num_envs):
             env = factories.make_env(rank_config(config), num_envs, torch_device(config.sim.device))
         with closing(env), memory.guard(num_envs):
-            with new_run_folder(asked) as folder:
+            with new_run_folder(asked) as folder, memory.guard_networks(num_envs):
                 runner = factories.make_runner(env, config, folder, torch_device(config.runner.device))
                 if checkpoint:
                     runner.load(str(checkpoint))

@@ -18,10 +18,12 @@ from legged_gym_ext.config.fields import kinds_of
 from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.runs.atomic import write_file
 from legged_gym_ext.tasks import find_yaml
 
 BASE_KEY = "base"  # in a YAML: the task that it starts from
 KIND_KEY = "kind"  # in a section: which class it has, if it may be of several
+_TOO_DEEP = "sections or lists within one another, deeper than can be read"
 GIVEN_WHOLE = ("robot.default_pose", "robot.stiffness", "robot.damping")
 """Mappings that replace what was there, since another robot's joints have other names. The rest are merged."""
 
@@ -51,11 +53,12 @@ def load_saved_config(path: str | Path, overrides: Sequence[str] = ()) -> Config
 
 
 def save_config(config: Config, path: str | Path) -> None:
-    """Write the whole configuration as YAML."""
-    try:
-        OmegaConf.save(OmegaConf.structured(config), Path(path))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    """Write the whole configuration as YAML.
+
+    Raises:
+        UserError: It cannot be written; then ``path`` is as it was.
+    """
+    write_file(Path(path), OmegaConf.to_yaml(OmegaConf.structured(config)))
 
 
 def _finish(tree: DictConfig, overrides: Sequence[str], source: str) -> Config:
@@ -108,11 +111,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a YAML text file: {_first_line(error)}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or _first_line(error)}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: {_TOO_DEEP}") from error
     if not isinstance(content, DictConfig):
         raise UserError(f"{path}: expected sections and keys, got a list or a single value")
     values = OmegaConf.to_container(content)
     assert isinstance(values, dict)
+    _refuse_interpolation(values, f"{path}: ")
     return {str(key): value for key, value in values.items()}
+
+
+def _refuse_interpolation(value: Any, where: str) -> None:
+    """Raise a UserError where a value has ``${...}``, which OmegaConf would replace, by environment variables, too."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_interpolation(item, where)
+    elif isinstance(value, str) and "${" in value:
+        raise UserError(f"{where}'{_first_line(value)[:80]}': values are taken as they are written; leave out '${{'")
 
 
 # Strict merging -----------------------------------------------------------------------------------------------------
@@ -167,12 +182,15 @@ def _kinds(tree: DictConfig, section: str) -> Mapping[str, type]:
 
 def _parse_value(tree: DictConfig, key: str, text: str) -> Any:
     """Return the value that ``text`` on the command line stands for: itself where text is wanted, else read as YAML."""
+    _refuse_interpolation(text, f"{key}: ")
     if _type_of(tree, key, "") is str:
         return text
     try:
         return OmegaConf.from_dotlist([f"value={text}"])["value"]
+    except RecursionError as error:
+        raise UserError(f"{key}: {_TOO_DEEP}") from error
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{key}: cannot read '{text}': {_first_line(error)}") from error
+        raise UserError(f"{key}: cannot read '{text[:80]}': {_first_line(error)}") from error
 
 
 def _type_of(tree: DictConfig, key: str, where: str) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # imported where it is used: see runs/settle.py
 
 _MEMINFO = Path("/proc/meminfo")
 _CONTAINER = Path("/sys/fs/cgroup")  # as seen from within one (control groups, version 2)
+_COPIES = 4  # of each weight, while it learns with Adam: itself, its gradient, and the gradient's two moments
 _ALLOCATION = re.compile(r"out of memory|failed to allocate \d+ bytes|can't allocate memory", re.IGNORECASE)
 """What torch, Warp and CUDA say when an allocation fails."""
 
@@ -26,6 +28,17 @@ def require(what: str, bytes_per_env: int, num_envs: int, device: torch.device) 
         raise UserError(
             f"env.num_envs: {what} of {num_envs} environments needs {_gigabytes(num_envs * bytes_per_env)}, but "
             f"{device} has {_gigabytes(free)} free; about {_round_down(free // bytes_per_env)} fit"
+        )
+
+
+def require_layers(key: str, widths: Sequence[int], device: torch.device) -> None:
+    """Raise :class:`UserError` if ``device`` has no room for layers of these ``widths`` while they learn."""
+    weights = sum(first * second for first, second in pairwise(widths))
+    needed, free = 4 * _COPIES * weights, available(device)
+    if free is not None and needed > free:
+        raise UserError(
+            f"{key}: layers of {', '.join(map(str, widths))} need {_gigabytes(needed)} to learn, but {device} has "
+            f"{_gigabytes(free)} free; choose smaller ones"
         )
 
 
@@ -55,14 +68,28 @@ def _room_in_container() -> int | None:
 
 @contextmanager
 def guard(num_envs: int) -> Iterator[None]:
-    """Turn a failed allocation within into a :class:`UserError`."""
+    """Turn a failed allocation of what ``num_envs`` environments need into a :class:`UserError`."""
+    with _telling(f"env.num_envs: out of memory with {num_envs} environments; choose fewer (--num_envs)"):
+        yield
+
+
+@contextmanager
+def guard_networks(num_envs: int) -> Iterator[None]:
+    """Do that for networks and their rollouts."""
+    with _telling(
+        f"out of memory for the networks, or their rollouts with env.num_envs={num_envs}; choose smaller layers "
+        "(teacher.hidden_dims, teacher.critic_hidden_dims, student.encoder) or fewer environments (--num_envs)"
+    ):
+        yield
+
+
+@contextmanager
+def _telling(line: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or _ALLOCATION.search(str(error)):
-            raise UserError(
-                f"env.num_envs: out of memory with {num_envs} environments; choose fewer (--num_envs)"
-            ) from error
+            raise UserError(line) from error
         raise
 
 

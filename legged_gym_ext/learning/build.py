@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-from legged_gym_ext.config.schema import CameraConfig, Config
+from legged_gym_ext.config.schema import CameraConfig, Config, TeacherConfig
 from legged_gym_ext.device import memory
 from legged_gym_ext.groups import DEPTH, PRIVILEGED, PROPRIO, SCAN
 from legged_gym_ext.learning.phases.ppo import TeacherPPO, rsl_rl_ppo
@@ -80,6 +80,12 @@ def rsl_rl_logger(config: Config) -> dict[str, Any] | str | None:
             return {"class_name": "WandbLogWriter", "project_name": config.runner.wandb_project}
         case _:
             return None
+
+
+def require_layers(teacher: TeacherConfig, device: torch.device | str) -> None:
+    """Raise a UserError where the hidden layers of teacher and critic are too large for the device."""
+    for key in ("hidden_dims", "critic_hidden_dims"):
+        memory.require_layers(f"teacher.{key}", getattr(teacher, key), torch.device(device))
 
 
 def require_memory(

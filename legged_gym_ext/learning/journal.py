@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rsl_rl.utils.logger import Logger
-from torch.utils.tensorboard.writer import SummaryWriter
 
+from legged_gym_ext.console import say
+from legged_gym_ext.learning.recording import Recording
 from legged_gym_ext.learning.statistics import COUNTS, merge_logs, summarize
 
 _ROWS = {
@@ -60,23 +59,15 @@ class Journal:
     """
 
     def __init__(self, logger: Logger) -> None:
-        self.logger = logger
+        self.recording = Recording(logger)
 
     def open(self) -> None:
         """Begin the log."""
-        with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl tells which git repositories it looked for
-            self.logger.init_logging_writer()
-
-    def flush(self) -> None:
-        """Write to the disk what is written so far."""
-        if isinstance(self.logger.writer, SummaryWriter):  # as both writers are
-            self.logger.writer.flush()
+        self.recording.open()
 
     def close(self) -> None:
         """End the log."""
-        if isinstance(self.logger.writer, SummaryWriter):
-            self.logger.writer.close()
-        self.logger.stop_logging_writer()
+        self.recording.close()
 
     def report(self, progress: Progress, seconds: Mapping[str, float], rows: Sequence[Row]) -> None:
         """Write an iteration: the means and sums over the ranks.
@@ -94,22 +85,17 @@ class Journal:
         logs = {lane: merge_logs([row.logs[lane] for row in rows]) for lane in rows[0].logs}
         took = sum(seconds.values())
         steps_per_second = progress.steps / took if took > 0 else 0.0
-        if self.logger.writer is not None:
-            for tag, value in _scalars(losses, seconds, steps_per_second, lanes, logs).items():
-                self.logger.writer.add_scalar(tag, value, progress.iteration)
+        self.recording.add(_scalars(losses, seconds, steps_per_second, lanes, logs), progress.iteration)
         health = {
             lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()
         }
-        print(iteration_block(progress, steps_per_second, seconds, losses, lanes, health), flush=True)
+        say(iteration_block(progress, steps_per_second, seconds, losses, lanes, health))
 
     def report_evaluation(self, iteration: int, rates: Mapping[str, float], seconds: float) -> None:
         """Write what an evaluation found: success rates by tag."""
-        if self.logger.writer is not None:
-            for tag, value in rates.items():
-                self.logger.writer.add_scalar(tag, value, iteration)
-            self.logger.writer.add_scalar("Perf/evaluation_time", seconds, iteration)
-        print(evaluation_block(rates, seconds), flush=True)
+        self.recording.add({**rates, "Perf/evaluation_time": seconds}, iteration)
+        say(evaluation_block(rates, seconds))
 
 
 def _scalars(

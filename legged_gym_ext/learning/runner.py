@@ -15,9 +15,10 @@ from rsl_rl.models import MLPModel
 from rsl_rl.runners import OnPolicyRunner
 
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.console import say
 from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.errors import EngineFault, UserError, unknown
-from legged_gym_ext.learning.build import require_memory, rsl_rl_config
+from legged_gym_ext.learning.build import require_layers, require_memory, rsl_rl_config
 from legged_gym_ext.learning.journal import Journal, Progress, Row
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases import enabled_phases
@@ -28,6 +29,7 @@ from legged_gym_ext.processes import rank_failure
 from legged_gym_ext.processes.collectives import all_gather, broadcast_module
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
+from legged_gym_ext.runs.code_state import tracked_files
 
 
 class ParkourRunner(OnPolicyRunner):
@@ -58,6 +60,7 @@ class ParkourRunner(OnPolicyRunner):
         phases, obs = enabled_phases(config), env.get_observations().to(device)
         learning = [phase for phase in phases.values() if phase.learns(config)]
         rollouts = [phase.steps(config) for phase in learning]
+        require_layers(config.teacher, device)
         require_memory(rollouts, obs, config.camera, env.num_envs, device, bfloat16)
         cfg = rsl_rl_config(config, bfloat16)
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints which networks read what
@@ -71,6 +74,7 @@ class ParkourRunner(OnPolicyRunner):
         """Environment steps of all ranks and lanes, over all calls and resumed runs."""
         self.begun = False
         """Whether the lanes have episodes of their own."""
+        self.logger.git_status_repos = tracked_files()
         self.journal = Journal(self.logger)
         self.saving = Saving(self)
 
@@ -82,7 +86,8 @@ class ParkourRunner(OnPolicyRunner):
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool | None = None) -> None:
         """Train for that many iterations, and save at the end.
 
-        SIGINT and SIGTERM end the training after the iteration that is under way, as if it had been the last one.
+        SIGINT, SIGTERM and SIGHUP end the training after the iteration that is under way, as if it had been the last
+        one. That the disk is full, or the run's folder gone, does not.
 
         Args:
             num_learning_iterations: Iterations of this call.
@@ -120,11 +125,11 @@ class ParkourRunner(OnPolicyRunner):
                     self.saving.remember()
                 if self._every(self.config.runner.evaluate_every):
                     self._evaluate()
-                if self._every(self.config.runner.save_interval) and self.iteration < last:
-                    self.saving.save_numbered()
-            path = self.saving.save_numbered()
+                if (self.saving.overdue or self._every(self.config.runner.save_interval)) and self.iteration < last:
+                    self.saving.try_numbered()
+            path = self.saving.insist_numbered()
         if signal_name and here().rank == 0:
-            print(f"{signal_name}: stopped after iteration {self.iteration}; saved {path}", flush=True)
+            say(f"{signal_name}: stopped after iteration {self.iteration}; saved {path}")
         self.journal.close()
 
     def save(self, path: str, infos: dict | None = None) -> None:
@@ -265,7 +270,6 @@ class ParkourRunner(OnPolicyRunner):
 
     def _rescue(self) -> str:
         """Save what can be saved because a rank, or the engine, failed; return what to tell of it."""
-        self.journal.flush()
         return self.saving.rescue()
 
     def _configure_multi_gpu(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from legged_gym_ext.config.files import save_config
+from legged_gym_ext.console import say
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
-from legged_gym_ext.runs.folder import checkpoint_name, prune_checkpoints
+from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name, prune_checkpoints
 from legged_gym_ext.runs.resume import keys_that_forbid_it, other_networks
 from legged_gym_ext.simulators import ENGINES
 
 if TYPE_CHECKING:
     from legged_gym_ext.learning.runner import ParkourRunner
+
+PATIENCE, RETRY = 600.0, 5.0
+"""Seconds for which, and after which each time, the end of a training tries to save where that fails."""
+_LAYOUT = {"iteration": int, "total_steps": int, "config": dict, "phases": dict, "ranks": list}
+"""What a checkpoint must have to be loaded."""
 
 
 class Saving:
@@ -37,17 +45,33 @@ class Saving:
         self._runner = runner
         self._complete: dict[str, Any] | None = None
         """Of several ranks, on the first, or where the engine may end alone: what to write if one does."""
+        self._wrong = ""
 
     def save(self, path: str | Path, infos: dict | None = None) -> None:
-        """Write everything that decides how the training goes on; of several ranks, the first writes for all."""
+        """Write everything that decides how the training goes on; of several ranks, the first writes for all.
+
+        Raises:
+            UserError: On all ranks, where the file cannot be written.
+        """
         states = collectives.gather(map_tensors(self.own_state(), Tensor.cpu))
-        if states:
-            save_checkpoint(self.content(states, infos), path)
+
+        def write() -> str:
+            try:
+                save_checkpoint(self.content(states, infos), path)
+            except UserError as error:
+                return str(error)
             self._runner.logger.save_model(str(path), self._runner.iteration)
-        collectives.barrier()
+            return ""
+
+        if wrong := from_rank_zero(write):
+            raise UserError(wrong)
 
     def save_numbered(self) -> Path | None:
-        """Save the run's checkpoint of this iteration and delete those that need not be kept."""
+        """Save the run's checkpoint of this iteration and delete those that need not be kept.
+
+        Raises:
+            UserError: Where it cannot be written.
+        """
         folder = self._runner.log_dir
         if folder is None:
             return None
@@ -55,7 +79,47 @@ class Saving:
         self.save(path)
         if here().rank == 0:
             prune_checkpoints(folder, self._runner.config.runner.keep_checkpoints)
+            if not (folder / CONFIG_FILE).exists():  # somebody deleted the folder
+                save_config(self._runner.config, folder / CONFIG_FILE)
+        self._tell("saved again", "")
         return path
+
+    def try_numbered(self) -> None:
+        """Do that; where it cannot be written, say so and be :attr:`overdue`."""
+        try:
+            self.save_numbered()
+        except UserError as error:
+            self._tell(f"{error}; the training goes on, and tries again after each iteration", str(error))
+
+    def insist_numbered(self) -> Path | None:
+        """Do that, and wait for a disk that is full or away, for as long as :data:`PATIENCE`.
+
+        Raises:
+            UserError: Where it cannot be written even then.
+        """
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.save_numbered()
+            except UserError as error:
+                if time.monotonic() >= until:
+                    raise
+                self._tell(
+                    f"{error}; trying again for {PATIENCE / 60:.0f} minutes (Ctrl-C, perhaps twice: give up)",
+                    str(error),
+                )
+                time.sleep(min(PATIENCE, RETRY))
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the last checkpoint that was to be saved could not be written."""
+        return bool(self._wrong)
+
+    def _tell(self, line: str, wrong: str) -> None:
+        """Note what is ``wrong`` with saving, empty if nothing is, and print the ``line`` where that has changed."""
+        if bool(wrong) != bool(self._wrong) and here().rank == 0:
+            say(line)
+        self._wrong = wrong
 
     def remember(self) -> None:
         """Keep what to write if another process, a rank or the engine, fails before the next iteration is complete."""
@@ -84,13 +148,16 @@ class Saving:
 
         def read() -> tuple[dict[str, Any], int]:
             content = load_checkpoint(path)
+            for name, kind in _LAYOUT.items():
+                if not isinstance(content.get(name), kind):
+                    raise UserError(f"checkpoint '{path}' cannot be read: its '{name}' is no {kind.__name__}")
             states.extend(content.pop("ranks"))
             return content, len(states)
 
         content, ranks = from_rank_zero(read)
-        changed = keys_that_forbid_it(content["config"], runner.config)
-        own = collectives.scatter(states) if resume and ranks == here().size and not changed else None
         try:
+            changed = keys_that_forbid_it(content["config"], runner.config)
+            own = collectives.scatter(states) if resume and ranks == here().size and not changed else None
             self._load_common(content)
             if own is not None:
                 same_seed = content["config"]["seed"] == runner.config.seed
@@ -100,13 +167,13 @@ class Saving:
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
         if resume and here().rank == 0:
             if not states:
-                print(f"environments start new episodes: '{path}' has networks only")
+                say(f"environments start new episodes: '{path}' has networks only")
             elif ranks != here().size:
-                print(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
+                say(f"environments start new episodes: '{path}' is by {ranks} ranks, this run has {here().size}")
             elif changed:
-                print(f"environments start new episodes: '{path}' has other values of {', '.join(changed)}")
+                say(f"environments start new episodes: '{path}' has other values of {', '.join(changed)}")
             elif missing := [str(rank) for rank, state in enumerate(states) if state is None]:
-                print(f"environments of rank {', '.join(missing)} start new episodes: '{path}' lacks them")
+                say(f"environments of rank {', '.join(missing)} start new episodes: '{path}' lacks them")
         return content["config"]
 
     def content(self, states: Sequence[dict[str, Any] | None], infos: dict | None = None) -> dict[str, Any]:

@@ -63,7 +63,9 @@ class FailureWatch:
         self._next, self._previous = (ranks.rank + 1) % ranks.size, (ranks.rank - 1) % ranks.size
         self._ring_store = self._store.clone()  # one connection serves one thread at a time
         signal.signal(signal.SIGUSR1, self._interrupt)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a last line rather than sudden death
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a last line rather than sudden death
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         self._main_thread = threading.get_ident()
         self._watch = threading.Thread(target=self._watch_ring, daemon=True)
         self._watch.start()
@@ -71,7 +73,8 @@ class FailureWatch:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):  # late ones; when a rank is gone, torchrun sends them to all
+        # Late ones; when a rank is gone, torchrun sends them to all.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if error is not None:
             self._fail(error)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next good moment."""
+"""Ctrl-C, SIGTERM and the end of the terminal as a request to stop at the next good moment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from types import FrameType
 from typing import Any
 
+from legged_gym_ext.console import say
 from legged_gym_ext.processes.ranks import here
 
 ECHO = 2.0
@@ -15,10 +16,14 @@ ECHO = 2.0
 to torchrun."""
 
 
-class StopRequest:
-    """Context in which the first SIGINT or SIGTERM is noted in ``signal_name``, and a second one interrupts at once.
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    Outside of the main thread, where Python takes no signal handlers, it does nothing.
+
+class StopRequest:
+    """Context in which the first signal that asks to stop is noted in ``signal_name``; a second one interrupts at once.
+
+    These are SIGINT, SIGTERM and SIGHUP; one that is ignored (``nohup``) stays ignored. Outside of the main thread,
+    where Python takes no signal handlers, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -29,7 +34,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            taken = [number for number in _STOP if signal.getsignal(number) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._note) for number in taken}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,4 +50,4 @@ class StopRequest:
         self.signal_name = signal.Signals(number).name
         self._noted = time.monotonic()
         if here().rank == 0:
-            print(f"{self.signal_name}: stopping after this iteration (once more: at once, without saving)", flush=True)
+            say(f"{self.signal_name}: stopping after this iteration (once more: at once, without saving)")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.atomic import replacing
+from legged_gym_ext.runs.intact import damage
 
 FORMAT = "legged_gym_ext checkpoint"
 VERSION = 3
@@ -44,12 +45,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint '{path}' does not exist")
+    if wrong := damage(path):
+        raise UserError(f"checkpoint '{path}' cannot be read: {wrong}")
     try:
         with warnings.catch_warnings(action="ignore"):  # on what it meets in foreign files
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file makes the reader raise
         raise UserError(
-            f"checkpoint '{path}' cannot be read: it is cut short, damaged, or holds more than tensors and plain data"
+            f"checkpoint '{path}' cannot be read: it holds what is no checkpoint, or more than tensors and plain data"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"'{path}' is not a checkpoint of legged_gym_ext (it holds no entry format='{FORMAT}')")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.runs.intact import damage
 from legged_gym_ext.tasks import find_yaml
 
 CONFIG_FILE = "config.yaml"
@@ -55,7 +57,13 @@ def create_run_folder(config: Config, now: datetime | None = None) -> Path:
             moment += timedelta(seconds=1)
     except OSError as error:
         raise UserError(f"cannot create a run folder in {experiment}: {error.strerror}") from error
-    save_config(config, folder / CONFIG_FILE)
+    try:
+        save_config(config, folder / CONFIG_FILE)
+    except UserError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            experiment.rmdir()  # if it has no other runs
+        raise
     return folder
 
 
@@ -76,6 +84,7 @@ def new_run_folder(config: Config) -> Iterator[Path]:
             if here().rank == 0 and {path.name for path in folder.iterdir()} == {CONFIG_FILE}:
                 (folder / CONFIG_FILE).unlink()
                 folder.rmdir()
+                folder.parent.rmdir()  # the experiment's, if it has no other runs
         raise
 
 
@@ -126,7 +135,7 @@ def find_run(experiment_dir: str | Path, load_run: str | int | None = None) -> P
 
     Args:
         experiment_dir: Folder of the experiment's runs, whose names begin with their date and time.
-        load_run: Name of the run; None or -1 = the last one that has a checkpoint.
+        load_run: Name of the run; None or -1 = the one that saved a checkpoint last.
 
     Raises:
         UserError: Where there is no such run.
@@ -134,9 +143,9 @@ def find_run(experiment_dir: str | Path, load_run: str | int | None = None) -> P
     experiment_dir = Path(experiment_dir)
     runs = sorted(entry.name for entry in experiment_dir.iterdir() if entry.is_dir()) if experiment_dir.is_dir() else []
     if load_run is None or str(load_run) == "-1":
-        for name in reversed(runs):
-            if checkpoint_numbers(experiment_dir / name):
-                return experiment_dir / name
+        trained = [experiment_dir / name for name in runs if checkpoint_numbers(experiment_dir / name)]
+        if trained:
+            return max(trained, key=_last_saved)
         raise UserError(f"no run with a checkpoint in '{experiment_dir}'; runs there: {', '.join(runs) or 'none'}")
     if load_run not in runs:
         raise unknown(f"run in '{experiment_dir}'", load_run, runs)
@@ -144,22 +153,41 @@ def find_run(experiment_dir: str | Path, load_run: str | int | None = None) -> P
 
 
 def find_checkpoint(run_dir: str | Path, number: int = -1) -> Path:
-    """Return the path of a run's checkpoint ``number``; -1 = the newest.
+    """Return the path of a run's checkpoint ``number``; -1 = the newest that is intact, and a line tells of others.
 
     Raises:
-        UserError: Where there is no such checkpoint.
+        UserError: Where there is no such checkpoint, or where all are damaged.
     """
     numbers = checkpoint_numbers(run_dir) if Path(run_dir).is_dir() else []
     if not numbers:
         raise UserError(f"no checkpoint (model_<iteration>.pt) in '{run_dir}'")
     if number == -1:
-        return Path(run_dir) / checkpoint_name(numbers[-1])
+        return _newest_intact(Path(run_dir), numbers)
     if number not in numbers:
         nearest = min(numbers, key=lambda existing: abs(existing - number))
         raise UserError(
             f"no checkpoint {number} in '{run_dir}' (nearest: {nearest}); there are: {', '.join(map(str, numbers))}"
         )
     return Path(run_dir) / checkpoint_name(number)
+
+
+def _last_saved(run_dir: Path) -> tuple[int, str]:
+    """Return what sorts runs that have checkpoints by when the last of them was saved, whatever the runs are called."""
+    times = [(run_dir / checkpoint_name(number)).stat().st_mtime_ns for number in checkpoint_numbers(run_dir)]
+    return max(times), run_dir.name
+
+
+def _newest_intact(run_dir: Path, numbers: list[int]) -> Path:
+    """Return the path of the newest of these checkpoints that is as it was written."""
+    damaged: list[str] = []
+    for number in reversed(numbers):
+        path = run_dir / checkpoint_name(number)
+        if not (wrong := damage(path)):
+            if damaged:
+                print(f"{'; '.join(damaged)}; taking {path.name} instead", file=sys.stderr, flush=True)
+            return path
+        damaged.append(f"checkpoint '{path}' cannot be read: {wrong}")
+    raise UserError("; ".join(damaged))
 
 
 def _find_run(load_run: str, task: str, experiment_name: str) -> Path:
@@ -175,7 +203,7 @@ def _find_run(load_run: str, task: str, experiment_name: str) -> Path:
         runs = [run for run in runs if checkpoint_numbers(run)]
         if not runs:
             raise UserError(f"no run with a checkpoint in '{paths.LOGS}'; train one first: python train.py")
-        return max(runs, key=lambda run: run.name)
+        return max(runs, key=_last_saved)
     for run in runs:
         if run.name == load_run:
             return run

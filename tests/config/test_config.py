@@ -270,6 +270,30 @@ def test_bad_yaml_names_the_file(text: str, expected: str, tmp_path: Path) -> No
         assert "bad.yaml" in message
 
 
+@pytest.mark.parametrize("text", ["seed: " + 20_000 * "[", "seed: " + 20_000 * "[" + 20_000 * "]"])
+def test_a_yaml_nested_deeper_than_can_be_read_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text(text)
+    with pytest.raises(UserError, match="deep.yaml"):
+        load_config(str(tmp_path / "deep.yaml"))
+    with pytest.raises(UserError, match="^seed: ") as error:
+        load_config("walk_flat", [text.replace(": ", "=")])
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("key", ["run_name", "env.num_envs", "teacher.hidden_dims"])
+def test_environment_variables_stay_out_of_the_configuration(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "7")
+    value = "[8, '${oc.env:SECRET}']" if key == "teacher.hidden_dims" else "${oc.env:SECRET}"
+    section, _, name = key.rpartition(".")
+    (tmp_path / "mine.yaml").write_text(f"{section}:\n  {name}: {value}\n" if section else f"{name}: {value}")
+    with pytest.raises(UserError, match=r"leave out '\$\{'"):
+        load_config(str(tmp_path / "mine.yaml"))
+    with pytest.raises(UserError, match=r"leave out '\$\{'"):
+        load_config("walk_flat", [f"{key}={value}"])
+
+
 def test_a_binary_file_is_no_yaml(tmp_path: Path) -> None:
     path = tmp_path / "image.yaml"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")

@@ -59,6 +59,15 @@ def test_a_failed_allocation_is_one_clear_line(error: Exception) -> None:
         raise error
 
 
+def test_layers_that_do_not_fit_are_told_by_their_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda device: 16 * (100 * 50 + 50 * 20))
+    memory.require_layers("teacher.hidden_dims", [100, 50, 20], CPU)
+    with pytest.raises(UserError, match=r"^teacher.hidden_dims: layers of 100, 50, 21 need"):
+        memory.require_layers("teacher.hidden_dims", [100, 50, 21], CPU)
+    with pytest.raises(UserError, match="smaller layers"), memory.guard_networks(77):
+        raise MemoryError
+
+
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="shapes"), memory.guard(77):
         raise RuntimeError("shapes do not match")

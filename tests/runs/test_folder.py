@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from dummy_runner import make
 from legged_gym_ext.config.files import load_saved_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.runs.checkpoint import save_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_numbers, create_run_folder, find_checkpoint, find_run, find_saved
 
 
@@ -66,7 +69,8 @@ def test_finding_runs_and_checkpoints(tmp_path: Path) -> None:
     for run, numbers in (("2026-01-02_10-00-00_b", (2, 10, 9)), ("2026-01-01_10-00-00_a", (1,)), ("2026-03-01", ())):
         (tmp_path / run).mkdir()
         for number in numbers:
-            (tmp_path / run / f"model_{number}.pt").touch()
+            save_checkpoint({}, tmp_path / run / f"model_{number}.pt")
+            os.utime(tmp_path / run / f"model_{number}.pt", (number, number))
     newest = tmp_path / "2026-01-02_10-00-00_b"
     assert find_run(tmp_path) == find_run(tmp_path, -1) == find_run(tmp_path, "-1") == newest
     assert find_run(tmp_path, "2026-01-01_10-00-00_a").name == "2026-01-01_10-00-00_a"
@@ -79,6 +83,29 @@ def test_finding_runs_and_checkpoints(tmp_path: Path) -> None:
         find_checkpoint(tmp_path / "2026-03-01")
     with pytest.raises(UserError, match="no run with a checkpoint"):
         find_run(tmp_path / "nowhere")
+
+
+def test_the_last_run_is_the_one_that_saved_last_whatever_its_name(logs: Path) -> None:
+    named = make_run(config_of("--task=walk_flat"), 4, now=datetime(2026, 1, 1)).rename(logs / "walk_flat" / "best")
+    newer = make_run(config_of("--task=walk_flat"), 2, now=datetime(2026, 1, 2))
+    os.utime(named / "model_4.pt", (1000, 1000))
+    for line in ("--load_run", "--load_run=-1 --task=walk_flat"):
+        assert find_saved(arguments(line))[1].parent == newer
+    os.utime(newer / "model_2.pt", (999, 999))
+    for line in ("--load_run", "--load_run=-1 --task=walk_flat"):
+        assert find_saved(arguments(line))[1].parent == named
+
+
+def test_a_folder_whose_configuration_cannot_be_written_is_taken_away(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="cannot write .*No space left"):
+        create_run_folder(config_of("--task=walk_flat"))
+    assert not (logs / "walk_flat").exists()
 
 
 def test_pruning_keeps_the_newest(tmp_path: Path) -> None:

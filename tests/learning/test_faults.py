@@ -1,0 +1,178 @@
+"""Disks that are full or away, and terminals that close, in mid-training."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dummy_env import small_config
+from dummy_runner import assert_same, make
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.learning import saving
+from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.runs import checkpoint
+from legged_gym_ext.runs.checkpoint import load_checkpoint
+from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_numbers
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+class Disk:
+    """A disk that is full when it is told to be: for checkpoints, and for the log."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        monkeypatch.setattr(checkpoint.torch, "save", self._unless_full(checkpoint.torch.save))
+        monkeypatch.setattr(RecordWriter, "write", self._unless_full(RecordWriter.write))
+
+    def _unless_full(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any) -> Any:
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(*args)
+
+        return wrapped
+
+
+def before_iteration(runner: ParkourRunner, events: dict[int, Callable[[], None]]) -> None:
+    """Have events take place before the iterations with these numbers, 0 being the first."""
+    iterate = runner._iterate
+
+    def wrapped() -> Any:
+        events.get(runner.iteration, lambda: None)()
+        return iterate()
+
+    runner._iterate = wrapped
+
+
+def steps_of(folder: Path, tag: str = "Return/teacher") -> list[int]:
+    """Return the steps that the log has of a tag, each once, ascending."""
+    log = EventAccumulator(str(folder))
+    log.Reload()
+    return sorted({event.step for event in log.Scalars(tag)})
+
+
+def test_a_full_disk_ends_no_training_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed = make(None)
+    undisturbed.learn(6)
+    disk = Disk(monkeypatch)
+    runner = make(tmp_path, small_config(save_interval=2, logger="tensorboard"))
+    before_iteration(runner, {1: lambda: setattr(disk, "full", True), 4: lambda: setattr(disk, "full", False)})
+    runner.learn(6)
+    assert checkpoint_numbers(tmp_path) == [5, 6]  # that of 2 when there was room again
+    assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert_same(load_checkpoint(tmp_path / "model_6.pt")["phases"], undisturbed.saving.content([])["phases"])
+    out, err = capfd.readouterr()
+    assert out.count("no space left on the disk") == 1 and out.count("saved again") == 1
+    assert out.count("log: not recorded (No space left on device)") == 1 and out.count("log: recorded again") == 1
+    assert "Traceback" not in out + err
+
+
+def test_a_deleted_run_folder_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    runner = make(folder, small_config(save_interval=2, logger="tensorboard"))
+    before_iteration(runner, {1: lambda: shutil.rmtree(folder)})
+    runner.learn(4)
+    assert checkpoint_numbers(folder) == [2, 4] and (folder / CONFIG_FILE).is_file()
+    assert steps_of(folder)[-1] == 4
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_the_last_checkpoint_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(saving, "RETRY", 0.05)
+    runner = make(tmp_path)
+    before_iteration(runner, {1: lambda: setattr(disk, "full", True)})
+    room = threading.Timer(1.0, lambda: setattr(disk, "full", False))
+    room.start()
+    runner.learn(2)
+    room.join()
+    assert checkpoint_numbers(tmp_path) == [2]
+
+    monkeypatch.setattr(saving, "PATIENCE", 0.2)
+    disk.full = True
+    with pytest.raises(UserError, match="no space left on the disk"):
+        runner.learn(1)
+
+
+_SAVES_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from legged_gym_ext.runs.atomic import replacing
+with replacing(Path(sys.argv[1])) as file:
+    file.write(bytes(1_000_000))
+    file.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("before", [None, b"what was there"])
+def test_a_process_killed_in_mid_save_leaves_nothing(tmp_path: Path, before: bytes | None) -> None:
+    path = tmp_path / "model_1.pt"
+    if before:
+        path.write_bytes(before)
+    with subprocess.Popen([sys.executable, "-c", _SAVES_FOR_EVER, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"writing\n"
+        process.kill()
+    assert [entry.name for entry in tmp_path.iterdir()] == ([path.name] if before else [])
+    assert not before or path.read_bytes() == before
+
+
+_TRAINS = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from dummy_runner import make
+from dummy_env import small_config
+make(Path(sys.argv[1])).learn(100_000)
+"""
+
+
+def test_a_closed_terminal_ends_a_training_as_ctrl_c_does(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _TRAINS, tmp_path, TESTS], stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    told = b""
+    while b"iteration 3/" not in told:
+        told += os.read(ours, 10_000)
+    os.close(ours)  # what is written there from now on is an error
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 0
+    (number,) = checkpoint_numbers(tmp_path)
+    assert number >= 3
+
+
+def test_a_training_under_nohup_does_not_hear_the_terminal_close(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TRAINS, tmp_path, TESTS]
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(["nohup", *command], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        while b"iteration 2/" not in log.read_bytes():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+        reached = log.read_bytes().count(b"iteration ")
+        while log.read_bytes().count(b"iteration ") < reached + 3:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

@@ -1,0 +1,41 @@
+"""Whose state ``git/`` in a run's folder tells: that of repositories which keep the code, not of those around it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import git
+import pytest
+
+import legged_gym_ext
+from legged_gym_ext.runs.code_state import tracked_files
+
+PACKAGE = Path(legged_gym_ext.__file__).resolve()
+
+
+def test_a_repository_that_merely_holds_the_package_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "venv" / "legged_gym_ext" / "__init__.py"
+    installed.parent.mkdir(parents=True)
+    shutil.copy(PACKAGE, installed)
+    monkeypatch.setattr(legged_gym_ext, "__file__", str(installed))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "mine.py"))
+    (tmp_path / "mine.py").touch()
+    assert tracked_files() == []
+    repository = git.Repo.init(tmp_path)
+    assert tracked_files() == []
+    repository.index.add(["mine.py"])
+    assert tracked_files() == [str(tmp_path / "mine.py")]
+    repository.index.add(["venv/legged_gym_ext/__init__.py"])
+    assert tracked_files() == [str(installed), str(tmp_path / "mine.py")]
+
+
+@pytest.mark.skipif(not (PACKAGE.parents[1] / ".git").exists(), reason="no clone")
+def test_this_package_is_kept_by_its_own_repository() -> None:
+    program = "from legged_gym_ext.runs.code_state import tracked_files; print(tracked_files())"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == str([legged_gym_ext.__file__])
