@@ -1,6 +1,7 @@
 # make train   set up, then train:             make train ARGS="--num_envs=256 distill.interval=5"
 # make test    set up, then run the tests:     make test ARGS="-m 'not slow'"
 # make check   formatting, lint, types
+# make faults  kill trainings at random moments and let their writes fail:   make faults ARGS="--kills 1000 --writes 100"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
@@ -15,7 +16,7 @@ ARGS ?=
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format gym clean
+.PHONY: train test check format faults gym clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -31,6 +32,9 @@ check: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+faults: $(VENV)/.installed-test
+	@$(BIN)/python tests/faults $(ARGS)
 
 gym:
 	@if .ci/python38 >/dev/null; then $(MAKE) --no-print-directory $(GYM_VENV)/.installed; \
