@@ -37,6 +37,17 @@ def test_weighs_47_kg_and_stands_on_level_soles_at_its_base_height() -> None:
         np.testing.assert_allclose(up, [0, 0, 1], atol=1e-3)
 
 
+def test_motors_and_joints_are_those_of_the_maker() -> None:
+    """Unitree's H1, whose legs these are: torques (N m) and ranges (rad) from its description, two decimals."""
+    robot = load_robot(RobotConfig())
+    limits = {"hip_yaw": 200, "hip_roll": 200, "hip_pitch": 200, "knee": 300, "ankle": 40}
+    ranges = {"hip_yaw": (-0.43, 0.43), "hip_roll": (-0.43, 0.43), "knee": (-0.26, 2.05), "ankle": (-0.87, 0.52)}
+    for joint, torque, (low, high) in zip(robot.joints, robot.torque_limit, robot.joint_range, strict=True):
+        name = re.sub("^(left|right)_|_joint$", "", joint)
+        assert torque == limits[name]
+        assert name == "hip_pitch" or (low, high) == ranges[name]
+
+
 def test_is_mirror_symmetric() -> None:
     """Left and right links and joints are each other's mirror image in the x-z plane."""
     model = mujoco.MjSpec.from_file(str(resolve(RobotConfig().urdf))).compile()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from dummy_env import NUM_PROPRIO
 from small_dagger import IMAGE, Recorder, make
 from torch import Tensor
 
 from legged_gym_ext.config.rules import allowed
+from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.distillation import LOSSES, Distillation
 from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.models.actor import ParkourActor
+from legged_gym_ext.models.teacher import plain_mlp
 
 
 def specification_gradients(
@@ -124,6 +128,29 @@ def test_student_learns_to_act_as_the_teacher(bfloat16: bool) -> None:
     assert losses[-1]["loss"] < losses[0]["loss"] / 5
     assert losses[-1]["action_difference"] < losses[0]["action_difference"] / 2
     assert dagger.rounds == 6 and losses[0]["gradient_norm"] > 0
+
+
+def test_the_student_begins_as_the_teacher_once() -> None:
+    """With learning rates that change nothing: its actor is the first round's teacher's, whatever becomes of that."""
+    still = {"encoder_learning_rate": 1e-30, "actor_learning_rate": 1e-30}
+    env, dagger = make(**still)
+    lane = Lane(env, "cpu")
+    lane.begin()
+    columns = [*range(NUM_PROPRIO), *range(-2, 0)]  # proprioception and the gait clock
+
+    def weights(actor: ParkourActor) -> list[torch.Tensor]:
+        first, *others = plain_mlp(actor).parameters()
+        return [first[:, columns].clone(), *(weight.clone() for weight in others)]
+
+    begins = weights(dagger.teacher)
+    assert not torch.equal(weights(dagger.student)[0], begins[0])
+    for _ in range(3):
+        dagger.run(lane)
+        for ours, theirs in zip(weights(dagger.student), begins, strict=True):
+            assert torch.equal(ours, theirs)
+        with torch.no_grad():
+            for parameter in dagger.teacher.parameters():
+                parameter += 0.1
 
 
 def test_the_teacher_acts_in_its_share_of_environments_and_the_share_decays() -> None:

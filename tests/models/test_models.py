@@ -12,7 +12,8 @@ from rsl_rl.utils import split_and_pad_trajectories
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from legged_gym_ext.config.schema import Config
+from legged_gym_ext.config.schema import CameraConfig, Config, TeacherConfig
+from legged_gym_ext.envs.observations import PROPRIO_DIM
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.models.distribution import ActionDistribution
 from legged_gym_ext.models.encoders.options import SpecOptions
@@ -83,6 +84,13 @@ def make_student(latent_dim: int = 32, normalize: bool = False) -> Student:
         activation="elu",
         obs_normalization=normalize,
     )
+
+
+def test_pixels_one_by_one_count_as_much_as_proprioception_by_default() -> None:
+    """Adam moves each weight as fast, and there are a hundred times as many pixels."""
+    teacher, (rows, columns) = TeacherConfig(), CameraConfig().resolution
+    assert teacher.depth_block == 1
+    assert teacher.depth_gain == pytest.approx(PROPRIO_DIM / (rows * columns), rel=0.1)
 
 
 def test_encoder_is_the_specification_layer_for_layer() -> None:

@@ -17,7 +17,7 @@ from no_sync import NoSync
 from legged_gym_ext.config.schema import CameraConfig, HeightScanConfig, RobotConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.robot import load_robot, parse_urdf
-from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler
+from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler, quat_multiply
 from legged_gym_ext.sensors import raster
 from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
 from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
@@ -601,6 +601,10 @@ def test_mount_poses_are_drawn_about_the_configured_one_for_the_masked_only():
     angle = torch.rad2deg(2 * torch.acos(cosine.double()))
     assert 3.0 < angle.max() < 3.1 * math.sqrt(3)  # three axes of up to 3 degrees each
     torch.testing.assert_close(state.mount_quat.norm(dim=-1), torch.ones(num))
+    # Each angle is about an axis of the camera's own: about the base's, some of these would be larger.
+    turned = quat_multiply(nominal.mount_quat * torch.tensor([1.0, -1, -1, -1]), state.mount_quat)[mask]
+    vectors = torch.rad2deg(2 * turned[:, 1:] * turned[:, :1].sign())  # of small turns, the angles
+    assert (vectors.abs().amax(dim=0) > 2.9).all() and (vectors.abs() < 3.0 * 1.06).all()
 
 
 # ---- The robot's own legs
