@@ -1,7 +1,7 @@
 # make train   set up, then train:             make train ARGS="--num_envs=256 distill.interval=5"
 # make test    set up, then run the tests:     make test ARGS="-m 'not slow'"
 # make check   formatting, lint, types
-# make faults  kill trainings at random moments and let their writes fail:   make faults ARGS="--kills 1000 --writes 100"
+# make faults  kill trainings, let their writes fail, give bad input:   make faults ARGS="--kills 1000 --writes 100 --cases 2000"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 2000  # characters of a line
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the input, what is allowed and the nearest match, if any."""
@@ -22,9 +24,15 @@ def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:
     return UserError(f"unknown {what} '{name}'{hint}; allowed: {', '.join(choices)}")
 
 
+def _printable(text: str) -> str:
+    """Return ``text`` with what would control a terminal written out, and cut where it is endless."""
+    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} ..."
+
+
 def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]:
     """Return the exit code for an ``error``, and the line that tells it; ``where`` it happened is part of the line."""
-    text = " ".join(str(error).split())  # one line, whatever the input held
+    text = _printable(" ".join(str(error).split()))  # one line, whatever the input held
     match error:
         case UserError():
             return 2, f"error: {where}{text}"

@@ -141,7 +141,10 @@ def parse_urdf(path: Path) -> mujoco.MjSpec:
     if not path.is_file():
         raise UserError(f"robot.urdf: no such file: {path}")
     try:
+        path.read_text("utf-8")  # names that are no text would fail later
         spec = mujoco.MjSpec.from_file(str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"robot.urdf: {path} is no text in UTF-8 ({error.reason})") from None
     except ValueError as error:
         raise UserError(f"robot.urdf: {path}: {' '.join(str(error).split())}") from None
     spec.compiler.fusestatic = False  # which would merge the root into the world, and fixed links into their parents

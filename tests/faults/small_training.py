@@ -14,9 +14,13 @@ from torch import Tensor
 
 from legged_gym_ext import paths
 from legged_gym_ext.commands import train
+from legged_gym_ext.config.cli import make_parser, parse
+from legged_gym_ext.config.files import load_config
 from legged_gym_ext.errors import exit_code_and_line
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_numbers, find_checkpoint
+from legged_gym_ext.runs.settle import settle
+from legged_gym_ext.tasks import get_factories
 
 ITERATIONS = 8
 _FLAGS = """
@@ -70,6 +74,13 @@ def start(logs: Path, prepare: Callable[[], None] = lambda: None) -> int:
                 traceback.print_exc()
         sys.stdout.flush()
     os._exit(code)
+
+
+def runner() -> Any:
+    """Return the runner of such a training, which writes nothing."""
+    config = settle(load_config("parkour_depth", parse(make_parser(""), _FLAGS.split()).overrides))
+    env = get_factories(config.task).make_env(config, config.env.num_envs, torch.device("cpu"))
+    return get_factories(config.task).make_runner(env, config, None, torch.device("cpu"))
 
 
 def newest_checkpoint(logs: Path) -> Path | None:

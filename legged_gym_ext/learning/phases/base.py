@@ -114,7 +114,8 @@ class Phase(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned, with the configuration of this run."""
-        assert not state
+        if state:
+            raise ValueError(f"a state of the phase '{self.title}', which keeps none")
 
     def own_state(self) -> Any:
         """Return what only this rank has, tensors and plain data: what belongs to its environments."""
@@ -122,4 +123,5 @@ class Phase(ABC):
 
     def load_own_state(self, state: Any) -> None:
         """Go on from what :meth:`own_state` returned."""
-        assert state is None
+        if state is not None:
+            raise ValueError(f"a state of the phase '{self.title}', which keeps none")

@@ -22,6 +22,7 @@ from legged_gym_ext.config.schema import Config, DistillConfig
 from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.lanes import Lane
+from legged_gym_ext.learning.optimizer_state import check_optimizer
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.ppo import TeacherPPO
 from legged_gym_ext.learning.statistics import EpisodeStatistics
@@ -298,6 +299,7 @@ class Distillation(Phase):
         self.student.load_state_dict(state["student"])
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])  # brings the old rates, too
+        check_optimizer(self.optimizer)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
 

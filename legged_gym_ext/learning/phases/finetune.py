@@ -21,6 +21,7 @@ from legged_gym_ext.config.schema import Config, FinetuneConfig, PPOConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.lanes import Lane
+from legged_gym_ext.learning.optimizer_state import check_optimizer
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.phases.ppo import ParkourPPO, rsl_rl_ppo
@@ -179,4 +180,5 @@ class Finetune(Phase):
         self.actor.noise.load_state_dict(state["noise"])
         self.alg.critic.load_state_dict(state["critic"])
         self.alg.optimizer.load_state_dict(state["optimizer"])
+        check_optimizer(self.alg.optimizer)
         self.alg.go_on_from(state["learning_rate"], self.config.learning_rate, self.ppo.schedule)

@@ -24,6 +24,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import PRIVILEGED, PROPRIO
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.nan_check import NanCheck
+from legged_gym_ext.learning.optimizer_state import check_optimizer
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
@@ -218,4 +219,5 @@ class TeacherPPO(Phase):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, but with the learning rate that this run was given."""
         self.alg.load(state, load_cfg=None, strict=True)
+        check_optimizer(self.alg.optimizer)
         self.alg.go_on_from(self.alg.learning_rate, self.config.learning_rate, self.config.schedule)
