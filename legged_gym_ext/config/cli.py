@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -102,7 +103,11 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main_guard(main: Callable[[list[str]], None]) -> NoReturn:
-    """Run an entry point on the command line's arguments, then exit: 0 done, or as errors.py says, 130 after ^C."""
+    """Run an entry point on the command line's arguments, then exit: 0 done, or as errors.py says, 130 after ^C.
+
+    SIGTERM is as Ctrl-C, so that what is to be kept or taken away at the end is.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(sys.argv[1:])
     except (UserError, EngineFault, KeyboardInterrupt) as error:

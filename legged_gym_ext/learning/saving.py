@@ -166,6 +166,8 @@ class Saving:
             reason = other_networks(content["config"], runner.config) or " ".join(str(error).split())
             raise UserError(f"checkpoint '{path}' does not fit this configuration: {reason[:300]}") from error
         if resume and here().rank == 0:
+            if left_out := sorted(content["phases"].keys() - runner.phases.keys()):
+                say(f"without what '{path}' has of {', '.join(left_out)}: this run has no such phase")
             if not states:
                 say(f"environments start new episodes: '{path}' has networks only")
             elif ranks != here().size:

@@ -103,7 +103,10 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
     wanted = str(paths.PRETRAINED) if args.pretrained else args.load_run or LAST_RUN
     run = _find_run(wanted, args.task or "", args.experiment_name or "")
     checkpoint = find_checkpoint(run, args.checkpoint)
-    return load_saved_config(run / CONFIG_FILE, args.overrides), checkpoint
+    config = load_saved_config(run / CONFIG_FILE, args.overrides)
+    if args.task and Path(args.task).stem != Path(config.task).stem:
+        raise UserError(f"--task {args.task}: the run '{run}' is of the task {config.task}; leave out --task")
+    return config, checkpoint
 
 
 def results_folder(checkpoint: Path) -> Path:

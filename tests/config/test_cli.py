@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -155,6 +157,9 @@ def test_help_needs_no_heavy_import(program: str) -> None:
 
 
 def test_guard_tells_interrupts_from_defects(exit_of, monkeypatch: pytest.MonkeyPatch, logs: Path) -> None:
+    def terminated(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -165,6 +170,8 @@ def test_guard_tells_interrupts_from_defects(exit_of, monkeypatch: pytest.Monkey
     register("interrupted", paths.CONFIGS / "walk_flat.yaml", make_env=interrupted)
     register("defective", paths.CONFIGS / "walk_flat.yaml", make_env=defective)
     assert exit_of("--task=interrupted") == (130, "interrupted\n")
+    register("terminated", paths.CONFIGS / "walk_flat.yaml", make_env=terminated)
+    assert exit_of("--task=terminated") == (130, "interrupted\n")
     monkeypatch.setattr(sys, "argv", ["train.py", "--task=defective"])
     with pytest.raises(ZeroDivisionError):
         main_guard(train.main)

@@ -112,6 +112,17 @@ def test_the_last_checkpoint_waits_for_the_disk(tmp_path: Path, monkeypatch: pyt
         runner.learn(1)
 
 
+def test_phases_that_a_resumed_run_does_without_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path).learn(1)
+    config = small_config()
+    config.distill.enabled = False
+    capsys.readouterr()
+    make(None, config).load(str(tmp_path / "model_1.pt"))
+    assert "without what" in (told := capsys.readouterr().out) and "of distillation: this run has no such phase" in told
+    make(None).load(str(tmp_path / "model_1.pt"))
+    assert capsys.readouterr().out == ""
+
+
 _SAVES_FOR_EVER = """
 import sys, time
 from pathlib import Path
