@@ -23,6 +23,8 @@ from legged_gym_ext.tasks import find_yaml
 
 BASE_KEY = "base"  # in a YAML: the task that it starts from
 KIND_KEY = "kind"  # in a section: which class it has, if it may be of several
+NAMES_A_PROGRAM = ("sim.isaacgym.python",)
+"""Keys whose value is run. No file may set them: who takes a stranger's configuration runs no stranger's program."""
 _TOO_DEEP = "sections or lists within one another, deeper than can be read"
 GIVEN_WHOLE = ("robot.default_pose", "robot.stiffness", "robot.damping")
 """Mappings that replace what was there, since another robot's joints have other names. The rest are merged."""
@@ -53,12 +55,15 @@ def load_saved_config(path: str | Path, overrides: Sequence[str] = ()) -> Config
 
 
 def save_config(config: Config, path: str | Path) -> None:
-    """Write the whole configuration as YAML.
+    """Write the configuration as YAML: all of it but what no file may set.
 
     Raises:
         UserError: It cannot be written; then ``path`` is as it was.
     """
-    write_file(Path(path), OmegaConf.to_yaml(OmegaConf.structured(config)))
+    tree = OmegaConf.structured(config)
+    for key in NAMES_A_PROGRAM:
+        OmegaConf.update(tree, key, "")
+    write_file(Path(path), OmegaConf.to_yaml(tree))
 
 
 def _finish(tree: DictConfig, overrides: Sequence[str], source: str) -> Config:
@@ -159,6 +164,8 @@ def _merge_one(tree: DictConfig, key: str, value: Any, source: str) -> None:
         return
     if value is None and source and typing.get_origin(hint) is dict:
         return
+    if source and value and key in NAMES_A_PROGRAM:
+        raise UserError(f"{where}{key}: it names a program to run, which no file may; give it on the command line")
     wrong = UserError(f"{where}{key}: expected {_describe(hint)}, got {value!r}")
     if isinstance(value, bool) and hint in (int, float):
         raise wrong

@@ -294,6 +294,17 @@ def test_environment_variables_stay_out_of_the_configuration(
         load_config("walk_flat", [f"{key}={value}"])
 
 
+def test_no_file_says_which_program_is_run(tmp_path: Path) -> None:
+    config = load_config("parkour_depth", ["sim.isaacgym.python=/opt/python"])
+    save_config(config, tmp_path / "config.yaml")
+    again = load_saved_config(tmp_path / "config.yaml")
+    assert "/opt/python" not in (tmp_path / "config.yaml").read_text()
+    assert load_saved_config(tmp_path / "config.yaml", ["sim.isaacgym.python=/opt/python"]) == config != again
+    (tmp_path / "mine.yaml").write_text("base: parkour_depth\nsim: {isaacgym: {python: /tmp/evil}}\n")
+    with pytest.raises(UserError, match="sim.isaacgym.python: it names a program"):
+        load_config(str(tmp_path / "mine.yaml"))
+
+
 def test_a_binary_file_is_no_yaml(tmp_path: Path) -> None:
     path = tmp_path / "image.yaml"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")
