@@ -27,9 +27,13 @@ from legged_gym_ext.learning.saving import Saving
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.processes import rank_failure
 from legged_gym_ext.processes.collectives import all_gather, broadcast_module
+from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
 from legged_gym_ext.runs.code_state import tracked_files
+
+SPOILED, MOST_RETURNS = 100, 3
+"""Updates running that are left out until the training goes back to a checkpoint; and how often it does that."""
 
 
 class ParkourRunner(OnPolicyRunner):
@@ -72,6 +76,7 @@ class ParkourRunner(OnPolicyRunner):
             self.phases[name] = phase.make(setting)
         self.total_steps = 0
         """Environment steps of all ranks and lanes, over all calls and resumed runs."""
+        self._returns = 0
         self.begun = False
         """Whether the lanes have episodes of their own."""
         self.logger.git_status_repos = tracked_files()
@@ -123,6 +128,8 @@ class ParkourRunner(OnPolicyRunner):
                 if here().rank == 0:
                     self._report(outcomes, rows, last, mean_time)
                     self.saving.remember()
+                if any(outcome.spoiled >= SPOILED for outcome in outcomes.values()):
+                    self._go_back()
                 if self._every(self.config.runner.evaluate_every):
                     self._evaluate()
                 if (self.saving.overdue or self._every(self.config.runner.save_interval)) and self.iteration < last:
@@ -231,6 +238,25 @@ class ParkourRunner(OnPolicyRunner):
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)
         return outcomes
+
+    def _go_back(self) -> None:
+        """Return to the newest checkpoint, and on from there with other random numbers: the networks learn no more.
+
+        Raises:
+            UserError: There is no checkpoint, or this happens again and again.
+        """
+        what = f"in {SPOILED} updates running, gradients were not finite: the networks no longer learn"
+        self._returns += 1
+        path = from_rank_zero(self.saving.newest)
+        if path is None or self._returns > MOST_RETURNS:
+            why = (
+                f"{MOST_RETURNS} returns to checkpoints did not help" if path else "there is no checkpoint to return to"
+            )
+            raise UserError(f"{what}, and {why}; try a smaller ppo.learning_rate or ppo.max_grad_norm")
+        if here().rank == 0:
+            say(f"{what}; going back from iteration {self.iteration} to {path}")
+        self.load(str(path))
+        torch.manual_seed(here().seed(self.config.seed) + self._returns)
 
     def _every(self, interval: int) -> bool:
         """Return whether the last iteration was one of every ``interval``; 0 = none is."""

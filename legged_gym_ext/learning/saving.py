@@ -18,7 +18,13 @@ from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint, map_tensors, save_checkpoint
-from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name, prune_checkpoints
+from legged_gym_ext.runs.folder import (
+    CONFIG_FILE,
+    checkpoint_name,
+    checkpoint_numbers,
+    find_checkpoint,
+    prune_checkpoints,
+)
 from legged_gym_ext.runs.resume import keys_that_forbid_it, other_networks
 from legged_gym_ext.simulators import ENGINES
 
@@ -83,6 +89,13 @@ class Saving:
                 save_config(self._runner.config, folder / CONFIG_FILE)
         self._tell("saved again", "")
         return path
+
+    def newest(self) -> Path | None:
+        """Return the run's newest intact checkpoint, None where it has none."""
+        folder = self._runner.log_dir
+        if folder is None or not folder.is_dir() or not checkpoint_numbers(folder):
+            return None
+        return find_checkpoint(folder)
 
     def try_numbered(self) -> None:
         """Do that; where it cannot be written, say so and be :attr:`overdue`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pty
 import shutil
@@ -12,18 +13,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from dummy_env import small_config
-from dummy_runner import assert_same, make
+from dummy_runner import assert_same, distillation, make, teacher_ppo
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.learning import runner as runner_module
 from legged_gym_ext.learning import saving
 from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.learning.updates import SoundUpdates
 from legged_gym_ext.runs import checkpoint
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_numbers
@@ -187,3 +192,72 @@ def test_a_training_under_nohup_does_not_hear_the_terminal_close(tmp_path: Path)
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def spoil(parameter: torch.Tensor, bad: Callable[[], bool], value: float) -> None:
+    """Have a parameter's gradient be ``value`` in one place while it is ``bad``."""
+
+    def hook(gradient: torch.Tensor) -> torch.Tensor:
+        if bad():
+            gradient = gradient.clone()
+            gradient.view(-1)[0] = value
+        return gradient
+
+    parameter.register_hook(hook)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_update_with_gradients_that_are_not_finite_is_left_out(value: float) -> None:
+    torch.manual_seed(0)
+    first = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    second, bad = deepcopy(first), [False]
+    optimizers = [torch.optim.Adam(network.parameters(), fused=True) for network in (first, second)]
+    updates = SoundUpdates(optimizers[1])
+    spoil(second[2].weight, lambda: bad[0], value)
+    for step in range(12):
+        batch = torch.randn(8, 5)
+        bad[0] = step in (1, 5, 6, 11)
+        for network, optimizer in zip((first, second), optimizers, strict=True):
+            optimizer.zero_grad()
+            network(batch).square().mean().backward()
+            if network is second or not bad[0]:
+                optimizer.step()
+    for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert_same(*(optimizer.state_dict()["state"] for optimizer in optimizers))
+    assert updates.pop("Loss") == ({"Loss/updates_left_out": 4.0}, 1)
+    assert updates.pop("Loss") == ({}, 1)
+
+
+@pytest.mark.parametrize("phase", ["teacher", "student"])
+def test_spoiled_updates_are_told_and_harm_nobody(phase: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runner = make(None)
+    network = teacher_ppo(runner).alg.actor if phase == "teacher" else distillation(runner).student
+    spoil(network.mlp[0].bias, lambda: runner.iteration == 2, math.nan)
+    runner.learn(4)
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+    assert "updates left out" in capsys.readouterr().out
+
+
+def test_networks_that_learn_no_more_go_back_to_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner_module, "SPOILED", 8)  # two iterations
+    runner, returns = make(tmp_path, small_config(save_interval=3)), [0]
+    load = runner.load
+
+    def counted(path: str, resume: bool = True) -> Any:
+        returns[0] += 1
+        assert path.endswith("model_3.pt")
+        return load(path, resume)
+
+    monkeypatch.setattr(runner, "load", counted)
+    spoil(teacher_ppo(runner).alg.actor.mlp[0].bias, lambda: runner.iteration >= 4 and returns[0] < 2, math.nan)
+    runner.learn(8)
+    assert returns == [2] and runner.iteration == 8 and checkpoint_numbers(tmp_path)[-1] == 8
+    assert capsys.readouterr().out.count("going back from iteration 6 to") == 2
+
+    hopeless = make(None)
+    spoil(teacher_ppo(hopeless).alg.actor.mlp[0].bias, lambda: True, math.nan)
+    with pytest.raises(UserError, match="gradients were not finite.*there is no checkpoint to return to"):
+        hopeless.learn(8)

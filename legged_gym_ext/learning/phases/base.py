@@ -47,6 +47,8 @@ class Outcome:
     """What the log gets, by tag, ``section/name``; the console shows it by name."""
     seconds: dict[str, float]
     """What took how long, by activity, a name that no other phase uses."""
+    spoiled: int = 0
+    """Updates that were left out, up to the last one and without a sound one in between (updates.py)."""
 
 
 class Phase(ABC):

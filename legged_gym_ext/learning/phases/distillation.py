@@ -22,10 +22,10 @@ from legged_gym_ext.config.schema import Config, DistillConfig
 from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.lanes import Lane
-from legged_gym_ext.learning.optimizer_state import check_optimizer
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.ppo import TeacherPPO
 from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.learning.updates import SoundUpdates
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import ScandotsTeacher
@@ -103,6 +103,7 @@ class Distillation(Phase):
             ],
             fused=True,
         )
+        self.updates = SoundUpdates(self.optimizer)
         steps, shape = config.steps_per_env, (config.steps_per_env, num_envs)
         self.observations = {
             group: torch.zeros(*shape, obs[group].shape[-1], device=device) for group in student.obs_groups
@@ -176,7 +177,8 @@ class Distillation(Phase):
             self.collect(env, lane.statistics)
         barrier()
         losses = {f"Distill/{name}": value for name, value in self.update().items()}
-        return Outcome(losses, {"distill": time.perf_counter() - start})
+        counts, spoiled = self.updates.pop("Distill")
+        return Outcome(losses | counts, {"distill": time.perf_counter() - start}, spoiled)
 
     @property
     def beta(self) -> float:
@@ -299,7 +301,7 @@ class Distillation(Phase):
         self.student.load_state_dict(state["student"])
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])  # brings the old rates, too
-        check_optimizer(self.optimizer)
+        self.updates.check_loaded()
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
 

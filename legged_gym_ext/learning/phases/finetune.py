@@ -21,7 +21,6 @@ from legged_gym_ext.config.schema import Config, FinetuneConfig, PPOConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.lanes import Lane
-from legged_gym_ext.learning.optimizer_state import check_optimizer
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.phases.ppo import ParkourPPO, rsl_rl_ppo
@@ -120,8 +119,9 @@ class Finetune(Phase):
         barrier()
         collected = time.perf_counter()
         losses = {f"Finetune/{name}": value for name, value in self.update().items()}
+        counts, spoiled = self.alg.updates.pop("Finetune")
         seconds = {"finetune_collection": collected - start, "finetune_learning": time.perf_counter() - collected}
-        return Outcome(losses, seconds)
+        return Outcome(losses | counts, seconds, spoiled)
 
     def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
         """Let the student act for a rollout from its own memory, and store it."""
@@ -180,5 +180,5 @@ class Finetune(Phase):
         self.actor.noise.load_state_dict(state["noise"])
         self.alg.critic.load_state_dict(state["critic"])
         self.alg.optimizer.load_state_dict(state["optimizer"])
-        check_optimizer(self.alg.optimizer)
+        self.alg.updates.check_loaded()
         self.alg.go_on_from(state["learning_rate"], self.config.learning_rate, self.ppo.schedule)

@@ -24,11 +24,11 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import PRIVILEGED, PROPRIO
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.nan_check import NanCheck
-from legged_gym_ext.learning.optimizer_state import check_optimizer
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.learning.symmetry import MirrorAugmentation
+from legged_gym_ext.learning.updates import SoundUpdates
 from legged_gym_ext.processes import collectives
 from legged_gym_ext.processes.collectives import average_gradients, barrier, mean_and_std
 from legged_gym_ext.terrain.curriculum import share_of
@@ -47,6 +47,8 @@ class ParkourPPO(PPO):
     itself, and not all gradients can be packed.
     """
 
+    updates: SoundUpdates
+
     @classmethod
     def make(
         cls,
@@ -61,6 +63,8 @@ class ParkourPPO(PPO):
         alg = cls(actor, critic, storage, device=device, **algorithm, multi_gpu_cfg=multi_gpu)
         for group in alg.optimizer.param_groups:
             group |= {"fused": True, "initial_lr": alg.learning_rate}
+        assert isinstance(alg.optimizer, torch.optim.Adam)
+        alg.updates = SoundUpdates(alg.optimizer)
         return alg
 
     @staticmethod
@@ -189,7 +193,9 @@ class TeacherPPO(Phase):
             "Loss/learning_rate": self.alg.learning_rate,
             "Policy/mean_std": self.alg.get_policy().output_std.mean().item(),
         }
-        return Outcome(losses, {"collection": collected - start, "learning": time.perf_counter() - collected})
+        counts, spoiled = self.alg.updates.pop("Loss")
+        seconds = {"collection": collected - start, "learning": time.perf_counter() - collected}
+        return Outcome(losses | counts, seconds, spoiled)
 
     def entropy_coef(self, level: float) -> float:
         """Return the weight of the entropy with the environments at a terrain level, on average.
@@ -219,5 +225,5 @@ class TeacherPPO(Phase):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, but with the learning rate that this run was given."""
         self.alg.load(state, load_cfg=None, strict=True)
-        check_optimizer(self.alg.optimizer)
+        self.alg.updates.check_loaded()
         self.alg.go_on_from(self.alg.learning_rate, self.config.learning_rate, self.config.schedule)
