@@ -53,7 +53,7 @@ class SoundUpdates:
     def _look(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients))
+        norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage]
         wrong = (~norms.isfinite().all()).float()
         optimizer.found_inf = wrong  # pyright: ignore[reportAttributeAccessIssue]
         self._left_out += wrong

@@ -194,7 +194,7 @@ def test_a_training_under_nohup_does_not_hear_the_terminal_close(tmp_path: Path)
         assert process.wait(60) == 0
 
 
-def spoil(parameter: torch.Tensor, bad: Callable[[], bool], value: float) -> None:
+def spoil(parameter: Any, bad: Callable[[], bool], value: float) -> None:
     """Have a parameter's gradient be ``value`` in one place while it is ``bad``."""
 
     def hook(gradient: torch.Tensor) -> torch.Tensor:
