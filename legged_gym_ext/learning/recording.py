@@ -31,12 +31,11 @@ class Recording:
     def __init__(self, logger: Logger) -> None:
         self.logger = logger
         self._kept: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=KEPT)
-        self._failed = self._wanted = False
+        self._failed = False
         self._quiet = contextlib.ExitStack()
 
     def open(self) -> None:
         """Begin the log."""
-        self._wanted = self.logger.log_dir is not None and not self.logger.disable_logs
         self._quiet.enter_context(_silent_writer_thread())
         try:
             self._make_writer()
@@ -45,7 +44,7 @@ class Recording:
 
     def add(self, scalars: Mapping[str, float], step: int) -> None:
         """Write the scalars of a step, by tag, to the disk."""
-        if not self._wanted:
+        if self.logger.writer is None and not self._failed:
             return
         self._kept.append((step, scalars))
         try:
@@ -72,8 +71,7 @@ class Recording:
 
     def _write(self) -> None:
         writer = self.logger.writer
-        if writer is None:  # of logger=none
-            return
+        assert writer is not None
         for step, scalars in self._kept:
             for tag, value in scalars.items():
                 writer.add_scalar(tag, value, step)
