@@ -1,0 +1,1 @@
+"""Runs a policy folder on a robot (to come)."""
