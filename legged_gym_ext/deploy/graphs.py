@@ -6,9 +6,9 @@ All scaling is inside: a robot gives what it measures. docs/policy_folder.md has
 from __future__ import annotations
 
 import inspect
-import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -112,23 +112,22 @@ def make_graphs(student: Student, specification: Specification) -> dict[str, Gra
     }
 
 
-def to_onnx(graph: Graph, metadata: Mapping[str, str]) -> bytes:
-    """Return an ONNX file."""
-    file = io.BytesIO()
+def to_onnx(graph: Graph, metadata: Mapping[str, str], path: Path) -> None:
+    """Write an ONNX file."""
     with warnings.catch_warnings(action="ignore"):  # that torch has a newer exporter; this one keeps names and shapes
         torch.onnx.export(
             graph,
             graph.example(),
-            file,
+            path,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             opset_version=OPSET,
             dynamo=False,
         )
-    model = onnx.load_from_string(file.getvalue())
+    model = onnx.load(path)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    onnx.save(model, path)
 
 
 def to_torchscript(graph: Graph) -> torch.jit.ScriptModule:

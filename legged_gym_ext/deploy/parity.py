@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -42,7 +44,23 @@ def onnx_run(content: bytes) -> Run:
     outputs = [value.name for value in session.get_outputs()]
 
     def run(inputs: Arrays) -> dict[str, np.ndarray]:
-        return dict(zip(outputs, session.run(None, {name: inputs[name] for name in names}), strict=True))
+        values = session.run(outputs, {name: inputs[name] for name in names})
+        return {name: np.asarray(value) for name, value in zip(outputs, values, strict=True)}
+
+    return run
+
+
+def plain_run(python: str, folder: Path) -> Run:
+    """Return what a folder's README builds of torch's modules (plain.py) as a run."""
+    names: dict[str, Any] = {}
+    exec(python, names)
+    policy = names["load"](folder)
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray]:
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        with torch.no_grad():
+            values = policy(tensors[DEPTH], tensors, tensors.get(MEMORY_IN))
+        return {name: value.numpy() for name, value in zip((TARGETS, ACTIONS, MEMORY_OUT), values, strict=True)}
 
     return run
 

@@ -210,20 +210,19 @@ def specify(
     dt = config.sim.dt * config.sim.decimation
     memory = student.encoder.initial_memory(1)
     random = config.randomization
-    offset = robot.default_joint_pos.tolist()
     has_clock = any(term.name == "gait_phase" for term in terms(student))
     return Specification(
         robot=_robot(robot),
         control=Control(
             dt, config.sim.dt, (random.action_latency[0], random.action_latency[1]) if random.enabled else (0, 0)
         ),
-        action=Action([robot.action_scale] * len(robot.joints), offset, config.observations.clip_actions),
+        action=action_of(config, robot),
         observation_clip=config.observations.clip,
         normalizer=_normalizer(student),
-        observations=observations(config, robot, student),
+        observations=observations_of(config, robot, student),
         commands=_commands(config, commands_seen),
         gait=Gait(config.rewards.gait_period) if has_clock else None,
-        camera=_camera(config, dt),
+        camera=camera_of(config),
         memory=Memory(list(memory.shape), 0.0) if student.is_recurrent else None,
         safety=safety,
         trained=trained,
@@ -246,7 +245,13 @@ def terms(student: Student) -> list[Term]:
     return rows
 
 
-def observations(config: Config, robot: Robot, student: Student) -> list[Observation]:
+def action_of(config: Config, robot: Robot) -> Action:
+    """Return what becomes of the student's actions."""
+    scale = [robot.action_scale] * len(robot.joints)
+    return Action(scale, robot.default_joint_pos.tolist(), config.observations.clip_actions)
+
+
+def observations_of(config: Config, robot: Robot, student: Student) -> list[Observation]:
     """Return what the student reads besides the depth image, in its order."""
     noise, rows = config.observations.noise, []
     for term in terms(student):
@@ -321,9 +326,10 @@ def _commands(config: Config, seen: Sequence[Interval]) -> Commands:
     )
 
 
-def _camera(config: Config, dt: float) -> Camera:
+def camera_of(config: Config) -> Camera:
+    """Return the camera that a run was trained with."""
     camera: CameraConfig = config.camera
-    random = config.randomization
+    random, dt = config.randomization, config.sim.dt * config.sim.decimation
     rows, columns = camera.resolution
     period = camera.update_interval * dt
     late = [dt * steps for steps in random.camera_latency] if random.enabled else [0.0, 0.0]

@@ -171,10 +171,12 @@ class ExportedStudent(nn.Module):
         self.mlp = plain_mlp(student)
 
     def forward(self, obs: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        """Return actions (1, num_actions) and memory of ``cat[proprio, depth, others]`` (1, ...) and memory."""
         vectors, depth = self.input(obs)
         return self.act(vectors, self.encoder.encode_image(depth), h_in)
 
     def act(self, vectors: Tensor, features: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same of ``cat[proprio, others]`` (1, ...), features of the newest image (1, size) and memory."""
         vectors = self.obs_normalizer(vectors)
         proprio, others = vectors[:, : self.num_proprio], vectors[:, self.num_proprio :]
         latent, h_out = self.encoder(features, proprio, h_in)
