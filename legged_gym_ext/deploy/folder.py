@@ -29,7 +29,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.models.student import Student
 
 POLICY_FILE = "policy.yaml"
-"""Comes last, with the checksums of all others: a folder that has it is whole."""
+"""With the checksums of all others."""
 CARD = "MODEL_CARD.md"
 GOLDEN_FILE = "golden.npz"
 RUNTIME, RUNTIME_FILE = Path(__file__).parent / "runtime.py", "policy_runtime.py"
@@ -58,6 +58,7 @@ def write(export: Export, folder: Path) -> None:
     graphs = make_graphs(export.student, export.specification)
     with replacing_folder(folder) as new:
         _write_networks(export, graphs, new)
+        _write_specification(export, new, {})  # which plain torch reads
         outputs = _verify(export, graphs, new)
         arrays = {"depth": export.golden.depth, "frame": export.golden.frame, "reset": export.golden.reset}
         (new / GOLDEN_FILE).write_bytes(_npz({**arrays, **export.golden.vectors, **outputs}))
@@ -68,7 +69,7 @@ def write(export: Export, folder: Path) -> None:
         if export.card.is_file():
             shutil.copyfile(export.card, new / CARD)
         (new / "README.md").write_text(_readme(export, graphs), "utf-8")
-        (new / POLICY_FILE).write_text(to_yaml(export.specification, checksums(new)), "utf-8")
+        _write_specification(export, new, checksums(new))
 
 
 def is_exported(folder: Path) -> bool:
@@ -164,6 +165,10 @@ def _write_networks(export: Export, graphs: Mapping[str, Graph], folder: Path) -
         to_torchscript(graph).save(str(folder / f"{name}.pt"))
     for name, network in plain_networks(export.student).items():
         torch.save(dict(network.state), folder / f"{name}.pth")
+
+
+def _write_specification(export: Export, folder: Path, files: Mapping[str, str]) -> None:
+    (folder / POLICY_FILE).write_text(to_yaml(export.specification, files), "utf-8")
 
 
 def _verify(export: Export, graphs: Mapping[str, Graph], folder: Path) -> dict[str, np.ndarray]:
