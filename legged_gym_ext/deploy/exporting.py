@@ -14,9 +14,7 @@ from legged_gym_ext.deploy.folder import CARD, Export
 from legged_gym_ext.deploy.golden import GOLDEN_EPISODE, record, watch, with_margin
 from legged_gym_ext.deploy.specification import Trained, action_of, camera_of, observations_of, specify, versions
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.rollout import overrides
-from legged_gym_ext.models.student import Student
 from legged_gym_ext.runs.folder import CONFIG_FILE
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
 from legged_gym_ext.tasks import get_factories
@@ -42,13 +40,7 @@ def export(config: Config, checkpoint: Path, changes: Sequence[str] = ()) -> Exp
     with rollout_env(checkpoint, walk) as (env, own):
         runner = get_factories(config.task).make_runner(env, own, None, torch_device(own.runner.device))
         saved = runner.load(str(checkpoint), resume=False)
-        if not runner.is_trained("student"):
-            raise UserError(
-                f"{checkpoint}: no student is trained after {runner.iteration} iterations, and only a student can be "
-                "exported: it sees what a robot sees"
-            )
-        student = runner.get_inference_policy("student")
-        assert isinstance(student, Student)
+        student = runner.student_to_export()
         robot = env.robot
         table, action = observations_of(config, robot, student), action_of(config, robot)
         seen = watch(env, student, levels, table, action)
