@@ -88,7 +88,9 @@ def random_steps(student: Student, config: Config, steps: int, robots: int = 3) 
         measured[:, 13:23] -= POSE
         normalized = torch.tensor((images - NEAR) / (FAR - NEAR) - 0.5).to(getattr(torch, config.camera.precision))
         groups = {
-            "proprio": torch.tensor(measured * SCALES).float().clamp(-100, 100),
+            "proprio": torch.tensor(measured * SCALES)
+            .float()
+            .clamp(-config.observations.clip, config.observations.clip),
             "depth": normalized.flatten(1),
             "new_frame": torch.tensor(new).float()[:, None],
             **({"gait_phase": torch.tensor(raw["gait_phase"]).float()} if clock else {}),
