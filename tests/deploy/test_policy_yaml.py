@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_the_robot_is_the_urdfs_and_the_configurations(content: dict[str, Any]) 
     assert robot["joint_damping"] == [3.0, 3.0, 3.0, 5.0, 1.5] * 2
     assert robot["default_joint_pos"] == [0.0, 0.0, -0.25, 0.55, -0.3] * 2
     assert (robot["armature"], robot["feet"]) == (0.02, ["left_ankle_link", "right_ankle_link"])
-    # Of the URDF: pelvis to hip yaw, thigh and shank of the bent leg, ankle to sole (other offsets of the hip are level).
+    # Of the URDF: pelvis to hip, thigh and shank of the bent leg, ankle to sole.
     joints = {joint.get("name"): joint.find("origin") for joint in ET.parse(URDF).getroot().iter("joint")}
     drop = {name: -float(origin.get("xyz").split()[2]) for name, origin in joints.items()}  # type: ignore[union-attr]
     hip = sum(drop[f"left_{joint}_joint"] for joint in ("hip_yaw", "hip_roll", "hip_pitch"))
@@ -161,7 +162,11 @@ def test_the_readme_says_what_a_robot_must_provide(exported: Path) -> None:
 def test_nothing_in_a_folder_names_a_path_of_the_machine_it_was_made_on(exported: Path) -> None:
     for path in exported.rglob("*"):
         if path.is_file():
-            assert str(paths.ROOT).encode() not in path.read_bytes(), path
+            contents = [path.read_bytes()]
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    contents += [archive.read(name) for name in archive.namelist()]
+            assert not any(str(paths.ROOT).encode() in content or b"site-packages" in content for content in contents)
 
 
 def test_the_card_of_a_run_goes_with_its_policy(tmp_path: Path) -> None:
