@@ -32,6 +32,7 @@ setup(
             "legged-gym-train=legged_gym_ext.commands.train:command",
             "legged-gym-play=legged_gym_ext.commands.play:command",
             "legged-gym-evaluate=legged_gym_ext.commands.evaluate:command",
+            "legged-gym-export=legged_gym_ext.commands.export:command",
         ]
     },
     install_requires=[
@@ -51,6 +52,8 @@ setup(
         "imageio-ffmpeg>=0.5,<1",
         "pillow>=11,<14",
         "jinja2>=3.1,<4",  # reports of evaluations
+        "onnx>=1.20,<2",  # exported policies
+        "onnxruntime>=1.24,<2",
     ],
     extras_require={
         "test": [
