@@ -3,6 +3,7 @@
 # make check   formatting, lint, types
 # make faults  kill trainings, let their writes fail, give bad input:   make faults ARGS="--kills 1000 --writes 100 --cases 2000"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
+# make cpp     set up ONNX Runtime for C++ (if it can be had), for the test of the C++ example
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
 #              PIP_ARGS  more arguments for pip, such as --no-index --find-links=DIR
@@ -16,7 +17,7 @@ ARGS ?=
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format faults gym clean
+.PHONY: train test check format faults gym cpp clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -39,6 +40,10 @@ faults: $(VENV)/.installed-test
 gym:
 	@if .ci/python38 >/dev/null; then $(MAKE) --no-print-directory $(GYM_VENV)/.installed; \
 	else echo "no Python 3.8 here: tests run Isaac Gym's worker in their own Python"; fi
+
+cpp: $(VENV)/.installed-test
+	@if problem=$$(.ci/onnxruntime $(VENV)/onnxruntime $(BIN)/python); then :; \
+	else echo "$$problem; the test of the C++ example is skipped"; fi
 
 clean:
 	rm -rf $(VENV) $(GYM_VENV) build dist *.egg-info .pytest_cache .ruff_cache
