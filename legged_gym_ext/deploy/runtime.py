@@ -744,16 +744,16 @@ class _Resampler:
             source = DepthSource(columns, rows, focal, focal, (columns - 1) / 2, (rows - 1) / 2)
         _require_source(source)
         self._scale = np.float32(source.scale)
-        self._shape = (source.height, source.width)
-        across = _Axis(columns, focal, source.width, source.fx, source.cx)
-        down = _Axis(rows, focal, source.height, source.fy, source.cy)
+        height, width = self._shape = (int(source.height), int(source.width))
+        across = _Axis(columns, focal, width, source.fx, source.cx)
+        down = _Axis(rows, focal, height, source.fy, source.cy)
         _require_view(across, down)
         across_pixels, across_missing = across.footprints()
         down_pixels, down_missing = down.footprints()
 
         # Which pixels of the flat source image are the footprint of each pixel of the policy, (pixels, samples), and
         # where that table is only filled up.
-        flat = down_pixels[:, None, :, None] * source.width + across_pixels[None, :, None, :]
+        flat = down_pixels[:, None, :, None] * width + across_pixels[None, :, None, :]
         missing = down_missing[:, None, :, None] | across_missing[None, :, None, :]
         pixels = rows * columns
         self._table = np.ascontiguousarray(flat.reshape(pixels, -1))
@@ -965,10 +965,12 @@ class _Graph:
         """Return what ``run`` needs to read and write these arrays, in place, which must stay alive."""
         self.require(inputs, outputs)
         binding = self.session.io_binding()
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-        for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+        for bind, arrays in ((binding.bind_ortvalue_input, inputs), (binding.bind_ortvalue_output, outputs)):
+            for name, array in arrays.items():
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+                if value.data_ptr() != array.ctypes.data:  # it would compute, and nobody would see what
+                    raise PolicyError(f"onnxruntime {onnxruntime.__version__} copies arrays instead of sharing them")
+                bind(name, value)
         return binding
 
     def run(self, binding: Any) -> None:
