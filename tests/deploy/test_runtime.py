@@ -256,12 +256,16 @@ def test_an_impossible_state_is_damped_until_a_reset(policy: Policy, change: Cal
     measured = bad.joint_pos if np.isfinite(bad.joint_pos).all() else good.joint_pos
     np.testing.assert_array_equal(command.position, measured)
     moved = replace(good, joint_pos=good.joint_pos * 0.9)
+    command.damping.fill(9.0)  # the caller's to write to, until the next step
     again = policy.act(moved)  # all is well again, but who knows
     assert (again.mode, again.reason) == (Mode.DAMPING, policy.fault)
     np.testing.assert_array_equal(again.position, moved.joint_pos)
+    np.testing.assert_array_equal(again.damping, policy.specification["robot"]["joint_damping"])
     policy.reset()
     assert policy.fault == ""
-    assert policy.act(good).mode is Mode.POLICY
+    command = policy.act(good)
+    assert (command.mode, command.reason) == (Mode.POLICY, "")
+    np.testing.assert_array_equal(command.stiffness, policy.specification["robot"]["joint_stiffness"])
 
 
 @pytest.mark.parametrize(
