@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,20 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.folder import find_saved
 
 PANELS = {
-    "return of an episode": ("Return/teacher", "Return/student"),
-    "length of an episode, control steps": ("EpisodeLength/teacher", "EpisodeLength/student"),
-    "progress along the course, m": ("Progress/teacher", "Progress/student"),
-    "speed toward the waypoint, m/s": ("Speed/toward_waypoint/teacher", "Speed/toward_waypoint/student"),
-    "terrain level": ("TerrainLevel/teacher", "TerrainLevel/student"),
-    "distillation loss": ("Distill/loss",),
+    "return of an episode": "Return/*",
+    "length of an episode, control steps": "EpisodeLength/*",
+    "progress along the course, m": "Progress/*",
+    "speed toward the waypoint, m/s": "Speed/toward_waypoint/*",
+    "terrain level": "TerrainLevel/*",
+    "terrain level of the teacher, by kind": "TerrainLevel/*/teacher",
+    "terrain level of the student, by kind": "TerrainLevel/*/student",
+    "distillation loss": "Distill/loss",
+    "spread of actions": "Policy/mean_std",
+    "spread of actions, fine-tuning": "Finetune/mean_std",
 }
-"""Title and tags of each panel."""
+"""Title and tag of each panel, if there is something to draw; several curves for all that * may stand for."""
+_LOGARITHMIC = ("Distill/loss",)
+_COLUMNS = 3
 
 
 def plot_run(folder: Path, output: Path) -> None:
@@ -32,22 +41,32 @@ def plot_run(folder: Path, output: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 3, figsize=(13, 7), constrained_layout=True)
-    for axis, (title, tags) in zip(axes.flat, PANELS.items(), strict=True):
-        for tag in tags:
-            if tag in scalars:
-                points = scalars[tag]
-                axis.plot([p.step for p in points], [p.value for p in points], label=tag.rsplit("/", 1)[1])
-        if len(tags) == 1:
+    panels = {title: found for title, tag in PANELS.items() if (found := _find(tag, scalars))}
+    rows = math.ceil(len(panels) / _COLUMNS)
+    size = (4.4 * _COLUMNS, 3.5 * rows)
+    figure, axes = pyplot.subplots(rows, _COLUMNS, figsize=size, constrained_layout=True, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (title, lines) in zip(axes.flat, panels.items(), strict=False):
+        for label, points in lines.items():
+            axis.plot([p.step for p in points], [p.value for p in points], label=label, linewidth=1)
+        if PANELS[title] in _LOGARITHMIC:
             axis.set_yscale("log")
-        elif axis.lines:
-            axis.legend()
+        if len(lines) > 1:
+            axis.legend(fontsize="small")
         axis.set_title(title)
-        axis.set_xlabel("PPO iteration")
+        axis.set_xlabel("iteration")
         axis.grid(alpha=0.3)
     figure.suptitle(folder.name)
     figure.savefig(output, dpi=100)
     pyplot.close(figure)
+
+
+def _find(tag: str, scalars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the curves that the ``tag`` of a panel stands for, by label."""
+    pattern = "([^/]+)".join(map(re.escape, tag.split("*")))
+    found = {name: re.fullmatch(pattern, name) for name in scalars}
+    return {match[1] if match.groups() else name: scalars[name] for name, match in found.items() if match}
 
 
 def _scalars(folder: Path) -> dict[str, Any]:
