@@ -114,7 +114,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--noise", metavar="X", default="1", help="times policy.yaml's; or NAME=VALUE,... for single observations")
     add("--action_delay", metavar="S", type=float, help="until the drives have new targets (default: 0.005)")
     add("--friction", metavar="X", type=float, help="of the robot on the ground (default: 1)")
-    add("--camera", metavar="WxH", help="pixels (default: 128x72)")
+    add("--camera", metavar="WxH", help="pixels (default: 106x60)")
     add("--camera_fov", metavar="DEG", type=float, help="horizontal (default: 87)")
     add("--camera_rate", metavar="HZ", type=float, help="(default: 30)")
     add("--camera_latency", metavar="S", type=float, help="(default: 0.03)")
@@ -164,7 +164,7 @@ def make_conditions(args: argparse.Namespace, specification: Mapping[str, Any]) 
     if args.camera is not None:
         width, _, height = args.camera.partition("x")
         if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 4096 and 1 <= int(height) <= 4096):
-            raise UserError(f"--camera {args.camera}; expected columns and rows, such as 128x72")
+            raise UserError(f"--camera {args.camera}; expected columns and rows, such as 106x60")
         eyes |= {"width": int(width), "height": int(height)}
     others = {"action_delay": args.action_delay, "friction": args.friction}
     return Conditions(

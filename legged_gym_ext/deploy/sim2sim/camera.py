@@ -22,10 +22,10 @@ MILLIMETRE = 0.001
 
 @dataclass(frozen=True)
 class Eyes:
-    """A camera; as it is here, about a RealSense D435 at a sixth of its resolution."""
+    """A camera; as it is here, a RealSense D435 whose images of 848 x 480 are decimated by 8."""
 
-    width: int = 128
-    height: int = 72
+    width: int = 106
+    height: int = 60
     horizontal_fov: float = math.radians(87.0)
     nearest: float = 0.1
     """m; what is nearer has no value."""

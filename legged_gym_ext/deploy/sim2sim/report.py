@@ -190,8 +190,8 @@ def summary(episodes: Sequence[Episode]) -> list[str]:
     rate = sum(episode.images for episode in episodes) / sum(episode.time for episode in episodes)
     refused = sum(episode.refused for episode in episodes)
     sentences.append(
-        f"The policy used {rate:.1f} images/s; when it acted the newest was {1000 * age:.0f} ms old; it refused {refused} "
-        "without any depth."
+        f"The policy used {rate:.1f} images/s; when it acted the newest was {1000 * age:.0f} ms old; it "
+        f"refused {refused} without any depth."
     )
     return sentences
 

@@ -1,0 +1,523 @@
+"""Sim-to-sim: its world, camera, operator and judge, each against an independent computation or the training's own."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from legged_gym_ext.config.schema import Config, RobotConfig, TerrainConfig
+from legged_gym_ext.deploy.sim2sim import course
+from legged_gym_ext.deploy.sim2sim.camera import DepthCamera, Eyes, Stream
+from legged_gym_ext.deploy.sim2sim.course import End, Guide, Judge, Situation, benchmark_tile
+from legged_gym_ext.deploy.sim2sim.robot import Robot, read_robot, read_specification
+from legged_gym_ext.deploy.sim2sim.world import LEGS, TERRAIN, World
+from legged_gym_ext.envs import commands, terminations
+from legged_gym_ext.envs.outcome import ENDS
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, benchmark_config
+from legged_gym_ext.paths import ROOT
+from legged_gym_ext.robot import load_robot
+from legged_gym_ext.rotations import matrix_from_quat
+from legged_gym_ext.runs.settle import settle
+from legged_gym_ext.sensors.depth_camera import DepthCamera as TrainedCamera
+from legged_gym_ext.sensors.height_scan import ground_height
+from legged_gym_ext.sensors.raster import render_depth
+from legged_gym_ext.terrain.boxes import BOX_DIM, CENTER, HALF, QUAT
+from legged_gym_ext.terrain.course import Tile
+from legged_gym_ext.terrain.library import build_library
+
+CPU = torch.device("cpu")
+TRAINED = load_robot(RobotConfig())
+SHUFFLED = [3, 1, 0, 9, 8, 2, 4, 5, 7, 6]
+"""The policy's order of joints in these tests, by the URDF's."""
+
+
+def specification() -> dict[str, Any]:
+    """policy.yaml as far as the simulation reads it, with the joints in another order than the URDF's."""
+    camera = TrainedCamera(Config().camera, 1, CPU)
+    mount = camera.initial_state()
+    urdf = ElementTree.parse(TRAINED.urdf).getroot()
+    speed = {joint.attrib["name"]: float(limit.attrib["velocity"]) for joint in urdf.iter("joint") for limit in joint.iter("limit")}
+
+    def values(array: np.ndarray) -> list[Any]:
+        return array[SHUFFLED].tolist()
+
+    return {
+        "robot": {
+            "urdf": "robot.urdf",
+            "joint_names": [TRAINED.joints[i] for i in SHUFFLED],
+            "default_joint_pos": values(TRAINED.default_joint_pos),
+            "joint_stiffness": values(TRAINED.stiffness),
+            "joint_damping": values(TRAINED.damping),
+            "joint_pos_limits": values(TRAINED.joint_range),
+            "joint_vel_limits": [speed[TRAINED.joints[i]] for i in SHUFFLED],
+            "torque_limits": values(TRAINED.torque_limit),
+            "armature": TRAINED.armature,
+            "base_height": TRAINED.base_height,
+            "feet": list(TRAINED.feet),
+        },
+        "control": {"period": 0.02, "physics_dt": 0.005, "action_latency": [0, 1]},
+        "camera": {"position": mount.mount_pos[0].tolist(), "quat": mount.mount_quat[0].tolist()},
+    }
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Robot:
+    folder = tmp_path_factory.mktemp("policy")
+    (folder / "robot.urdf").write_bytes(TRAINED.urdf.read_bytes())
+    (folder / "policy.yaml").write_text(yaml.safe_dump(specification()))
+    return read_robot(folder, read_specification(folder))
+
+
+@pytest.fixture(scope="module")
+def flat(robot: Robot) -> World:
+    return World(robot, tile_of([slab(0.0)]), friction=1.0)
+
+
+def slab(top: float) -> np.ndarray:
+    return np.array([5.0, 0.0, top - 0.5, 1, 0, 0, 0, 20.0, 20.0, 0.5])
+
+
+def tile_of(boxes: list[np.ndarray]) -> Tile:
+    points = np.stack([np.linspace(1.5, 12, 8), np.zeros(8), np.zeros(8)], axis=1)
+    return Tile(np.stack(boxes), points)
+
+
+def random_rotations(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Unit quaternions, uniform, (count, 4)."""
+    quats = rng.standard_normal((count, 4))
+    return quats / np.linalg.norm(quats, axis=1, keepdims=True)
+
+
+def matrices(quats: np.ndarray) -> np.ndarray:
+    return matrix_from_quat(torch.from_numpy(quats)).numpy()
+
+
+# ---- the model
+
+
+def test_the_model_is_the_urdf(robot: Robot, flat: World) -> None:
+    """Against the URDF as read by an XML parser: masses, joint order and ranges, shapes; free base, torque motors."""
+    model, urdf = flat.model, ElementTree.parse(TRAINED.urdf).getroot()
+    masses = {link.attrib["name"]: float(link.find("inertial/mass").attrib["value"]) for link in urdf.findall("link")}
+    for name, mass in masses.items():
+        assert model.body(name).mass[0] == pytest.approx(mass), name
+    assert model.body_mass.sum() == pytest.approx(sum(masses.values()))
+    joints = [joint for joint in urdf.findall("joint") if joint.attrib["type"] == "revolute"]
+    assert [joint.attrib["name"] for joint in joints] == list(robot.joints)
+    assert model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE and model.njnt == 1 + len(joints)
+    for i, joint in enumerate(joints):
+        limit = {name: float(value) for name, value in joint.find("limit").attrib.items()}
+        assert model.joint(robot.joints[i]).range == pytest.approx([limit["lower"], limit["upper"]])
+        assert robot.joint_pos_limits[i] == pytest.approx([limit["lower"], limit["upper"]])
+        assert robot.joint_vel_limits[i] == limit["velocity"]
+        assert robot.torque_limits[i] == limit["effort"]
+        assert model.dof_armature[model.joint(robot.joints[i]).dofadr[0]] == TRAINED.armature
+        assert model.actuator(i).trnid[0] == model.joint(robot.joints[i]).id
+    assert (model.actuator_biastype == int(mujoco.mjtBias.mjBIAS_NONE)).all()
+    assert (model.actuator_gainprm[:, 0] == 1).all() and (model.dof_damping == 0).all()
+    collisions = [
+        (link.attrib["name"], shape.find("geometry/cylinder")) for link in urdf.findall("link") for shape in link.findall("collision")
+    ]
+    of_robot = np.flatnonzero((model.geom_contype > 0) & (model.geom_group != TERRAIN))
+    assert len(of_robot) == len(collisions)
+    for geom, (link, cylinder) in zip(of_robot, collisions, strict=True):
+        assert model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
+        assert model.body(int(model.geom_bodyid[geom])).name == link
+        sizes = float(cylinder.attrib["radius"]), float(cylinder.attrib["length"]) / 2
+        assert model.geom_size[geom, :2] == pytest.approx(sizes)
+
+
+def test_the_robot_is_the_trained_one(robot: Robot, flat: World) -> None:
+    np.testing.assert_allclose(flat._soles, TRAINED.sole, atol=1e-5)
+    for ours, theirs in (
+        (robot.default_joint_pos, TRAINED.default_joint_pos),
+        (robot.joint_stiffness, TRAINED.stiffness),
+        (robot.joint_damping, TRAINED.damping),
+        (robot.torque_limits, TRAINED.torque_limit),
+    ):
+        order = [TRAINED.joints.index(name) for name in robot.joints]
+        np.testing.assert_array_equal(ours, theirs[order])
+
+
+def test_the_default_pose_touches_nothing_but_ground_and_weighs_what_it_weighs(robot: Robot, flat: World) -> None:
+    flat.place(np.array([0.0, 0.0, robot.base_height + 0.2]), 0.3, robot.default_joint_pos)
+    assert flat.data.ncon == 0
+    flat.place(np.array([0.0, 0.0, robot.base_height]), 0.3, robot.default_joint_pos)
+    for _ in range(100):
+        flat.step(robot.default_joint_pos, robot.joint_stiffness, robot.joint_damping)
+    assert flat.data.ncon > 0
+
+
+def test_torques_are_those_of_a_pd_law_within_the_limits(robot: Robot, flat: World) -> None:
+    rng = np.random.default_rng(1)
+    cut = 0
+    for _ in range(200):
+        flat.place(np.array([0.0, 0.0, 3.0]), 0.0, rng.uniform(-1, 1, 10))
+        flat.data.qvel[6:] = 5 * rng.standard_normal(10)
+        target, stiffness, damping = rng.uniform(-2, 2, 10), rng.uniform(0, 300, 10), rng.uniform(0, 10, 10)
+        expected = []
+        for joint, name in enumerate(robot.joints):
+            angle, rate = flat.data.joint(name).qpos[0], flat.data.joint(name).qvel[0]
+            wanted = stiffness[joint] * (target[joint] - angle) - damping[joint] * rate
+            limit = robot.torque_limits[joint]
+            cut += abs(wanted) > limit
+            expected.append(min(max(wanted, -limit), limit))
+        np.testing.assert_allclose(flat.torques(target, stiffness, damping), expected, rtol=1e-12)
+        before = dict(flat.limits)
+        flat.step(target, stiffness, damping)
+        np.testing.assert_allclose(flat.data.actuator_force, expected, rtol=1e-12)
+        saturated = int((np.abs(expected) == robot.torque_limits).sum())
+        assert flat.limits["torque"] - before["torque"] == saturated
+    assert cut > 100
+
+
+def test_speeds_and_positions_beyond_the_limits_are_counted(robot: Robot, flat: World) -> None:
+    zero, pose = np.zeros(10), np.zeros(10)
+    pose[robot.joints.index("left_knee_joint")] = 2.15  # its range ends at 2.05
+    flat.place(np.array([0.0, 0.0, 3.0]), 0.0, pose)
+    flat.data.joint("right_hip_yaw_joint").qvel[0] = 40.0
+    before = dict(flat.limits)
+    flat.step(pose, zero, zero)
+    assert {name: flat.limits[name] - before[name] for name in before} == {"torque": 0, "speed": 1, "position": 1}
+
+
+def test_constant_targets_hold_the_robot_upright(robot: Robot, flat: World) -> None:
+    """With stiff ankles: those of the policy cannot hold 47 kg still, 2 x 40 N m/rad against 370."""
+    stiffness, damping = 10 * robot.joint_stiffness, 3 * robot.joint_damping
+    flat.place(np.array([0.0, 0.0, robot.base_height]), 0.0, robot.default_joint_pos)
+    for _ in range(round(2.0 / flat.period)):
+        flat.step(robot.default_joint_pos, stiffness, damping)
+    assert flat.sound and abs(flat.position[2] - robot.base_height) < 0.02
+    assert np.linalg.norm(flat.position[:2]) < 0.05 and flat.rotation[2, 2] > 0.999
+    assert np.abs(flat.data.qvel).max() < 0.05
+    weight = sum(contact_force(flat, i)[2] for i in range(flat.data.ncon))
+    assert weight == pytest.approx(9.81 * TRAINED.mass, rel=0.02)
+    np.testing.assert_allclose(flat.soles()[:, 2], 0.0, atol=3e-3)
+
+
+def contact_force(world: World, contact: int) -> np.ndarray:
+    """Of the ground on the robot, in the world frame, (3,), N."""
+    force = np.zeros(6)
+    mujoco.mj_contactForce(world.model, world.data, contact, force)
+    pair = world.data.contact[contact]
+    sign = 1.0 if world.model.geom_group[pair.geom2] != TERRAIN else -1.0
+    return sign * force[:3] @ pair.frame.reshape(3, 3)
+
+
+def test_a_base_that_is_thrown_flies_as_newton_says(robot: Robot, flat: World) -> None:
+    """Without torques the centre of mass falls freely, and the state is told in the frames that it should be in."""
+    flat.place(np.array([0.0, 0.0, 5.0]), 0.7, robot.default_joint_pos)
+    flat.data.qvel[:6] = [1.0, -0.5, 2.0, 0.3, -0.2, 0.4]
+    np.testing.assert_array_equal(flat.velocity, [1.0, -0.5, 2.0])
+    np.testing.assert_array_equal(flat.angular_velocity, [0.3, -0.2, 0.4])
+    mujoco.mj_forward(flat.model, flat.data)
+    mujoco.mj_subtreeVel(flat.model, flat.data)
+    start, speed = flat.data.subtree_com[0].copy(), flat.data.subtree_linvel[0].copy()
+    steps = 200
+    for _ in range(steps):
+        flat.step(np.zeros(10), np.zeros(10), np.zeros(10))
+    mujoco.mj_forward(flat.model, flat.data)
+    time = steps * flat.period
+    fallen = start + speed * time - [0, 0, 9.81 * time * (time + flat.period) / 2]  # of semi-implicit Euler steps
+    np.testing.assert_allclose(flat.data.subtree_com[0], fallen, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["ramps", "steps", "stepping_stones"])
+def test_the_ground_is_the_trainings(robot: Robot, kind: str) -> None:
+    tile = benchmark_tile(kind, 7, 3)
+    world = World(robot, tile, 1.0)
+    rng = np.random.default_rng(2)
+    points = np.stack([rng.uniform(-2.5, 14, 300), rng.uniform(-2.3, 2.3, 300)], axis=1)
+    boxes = torch.as_tensor(tile.boxes, dtype=torch.float32)[None]
+    expected = ground_height(boxes, torch.as_tensor(points, dtype=torch.float32)[None])[0].numpy()
+    found = world.ground(points)
+    nothing = expected < -100
+    np.testing.assert_array_equal(np.isinf(found), nothing)
+    assert 0 < nothing.sum() < 250
+    np.testing.assert_allclose(found[~nothing], expected[~nothing], atol=1e-4)
+
+
+# ---- the camera
+
+
+def rays_and_boxes(place: np.ndarray, rays: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Distances along rays (n, 3) from one place to the first box, inf where there is none: slab by slab."""
+    nearest = np.full(len(rays), np.inf)
+    for box, rotation in zip(boxes, matrices(boxes[:, QUAT]), strict=True):
+        origin, direction = (place - box[CENTER]) @ rotation, rays @ rotation
+        with np.errstate(divide="ignore"):
+            near, far = (-box[HALF] - origin) / direction, (box[HALF] - origin) / direction
+        enter, leave = np.minimum(near, far).max(axis=1), np.maximum(near, far).min(axis=1)
+        nearest = np.where((enter <= leave) & (enter > 0), np.minimum(nearest, enter), nearest)
+    return nearest
+
+
+def test_depth_is_that_of_rays_against_boxes(robot: Robot) -> None:
+    rng = np.random.default_rng(3)
+    eyes = Eyes(width=21, height=12, farthest=4.0)
+    camera = DepthCamera(eyes, robot)
+    seen = 0
+    for _ in range(12):
+        boxes = np.zeros((9, BOX_DIM))
+        boxes[:, CENTER] = rng.uniform(-3, 3, (9, 3))
+        boxes[:, QUAT] = random_rotations(rng, 9)
+        boxes[:, HALF] = rng.uniform(0.1, 0.8, (9, 3))
+        world = World(robot, tile_of(list(boxes)), 1.0)
+        world.data.qpos[:3] = rng.uniform(-1, 1, 3)
+        world.data.qpos[3:7] = random_rotations(rng, 1)[0]
+        base = matrices(world.data.qpos[None, 3:7])[0]
+        mount = matrices(robot.camera_quat[None])[0]
+        place = world.data.qpos[:3] + base @ robot.camera_position
+        inside = (np.abs(np.einsum("bi,bij->bj", place - boxes[:, CENTER], matrices(boxes[:, QUAT]))) < boxes[:, HALF]).all(axis=1)
+        if inside.any():
+            continue
+        fx = eyes.width / 2 / math.tan(math.radians(87.0) / 2)
+        v, u = np.mgrid[: eyes.height, : eyes.width]
+        optical = np.stack([(u - 10.0) / fx, (v - 5.5) / fx, np.ones(u.shape)], axis=-1).reshape(-1, 3)
+        body = np.stack([optical[:, 2], -optical[:, 0], -optical[:, 1]], axis=1)  # x ahead, y left, z up
+        expected = rays_and_boxes(place, body @ (base @ mount).T, boxes)  # multiples of rays with depth 1: planar
+        found = camera.draw(world).ravel()
+        clear = np.abs(expected - 4.0) > 1e-6
+        np.testing.assert_allclose(found[clear], np.where(expected > 4.0, 0.0, expected)[clear], atol=1e-9)
+        seen += int((found > 0).sum())
+    assert seen > 300
+
+
+def test_with_its_optics_it_sees_what_the_training_sees(robot: Robot) -> None:
+    tile = benchmark_tile("steps", 6, 0)
+    world = World(robot, tile, 1.0)
+    eyes = Eyes(width=64, height=64, horizontal_fov=math.radians(53.5))
+    config = Config().camera
+    trained = TrainedCamera(config, 1, CPU)
+    rng = np.random.default_rng(4)
+    boxes = torch.as_tensor(tile.boxes, dtype=torch.float32)[None]
+    everywhere = torch.ones(1, dtype=torch.bool)
+    for _ in range(4):
+        world.place(np.array([rng.uniform(0, 10), rng.uniform(-0.5, 0.5), 1.2]), rng.uniform(-0.5, 0.5), robot.default_joint_pos)
+        root = [torch.as_tensor(world.data.qpos[None, part], dtype=torch.float32) for part in (slice(0, 3), slice(3, 7))]
+        out = torch.zeros(1, 64 * 64)
+        render_depth(boxes, *trained.pose(trained.initial_state(), *root), (64, 64), trained.focal, config.near, config.far, everywhere, out)
+        found = DepthCamera(eyes, robot).draw(world).ravel()
+        expected = out[0].numpy()
+        alike = np.isclose(np.where(found == 0, 3.0, np.minimum(found, 3.0)), expected, atol=1e-3)
+        assert alike.mean() > 0.995  # all but pixels on edges
+
+
+def test_legs_are_seen_only_if_asked_for(robot: Robot, flat: World) -> None:
+    pose = robot.default_joint_pos.copy()
+    pose[robot.joints.index("left_hip_pitch_joint")] = -1.4  # a knee in front of the camera
+    flat.place(np.array([3.0, 0.0, 1.2]), 0.0, pose)
+    without, with_legs = (DepthCamera(Eyes(see_robot=see), robot).draw(flat) for see in (False, True))
+    changed = with_legs != without
+    assert 50 < changed.sum() < 0.8 * changed.size
+    assert (with_legs[changed] < without[changed]).all()
+    # A pixel of the leg lies on a capsule of the model: its point is a radius away from the axis.
+    rows, columns = np.nonzero(changed)
+    eyes = Eyes()
+    column, row = eyes.principal
+    depth = with_legs[rows, columns]
+    body = np.stack([depth, -(columns - column) / eyes.focal * depth, -(rows - row) / eyes.focal * depth], axis=1)
+    points = flat.position + (robot.camera_position + body @ matrices(robot.camera_quat[None])[0].T) @ flat.rotation.T
+    surfaces = []
+    for geom in np.flatnonzero(flat.model.geom_group == LEGS):
+        radius, half = flat.model.geom_size[geom, :2]
+        offset, axis = points - flat.data.geom_xpos[geom], flat.data.geom_xmat[geom].reshape(3, 3)[:, 2]
+        along = np.clip(offset @ axis, -half, half)
+        surfaces.append(np.abs(np.linalg.norm(offset - along[:, None] * axis, axis=1) - radius))
+    assert np.min(surfaces, axis=0).max() < 1e-6
+
+
+def test_the_sensor_errs_as_stereo_cameras_do(robot: Robot) -> None:
+    eyes = Eyes(width=200, height=100, holes=0.02, patches=0.0)
+    camera, rng = DepthCamera(eyes, robot), np.random.default_rng(5)
+    spreads = []
+    for depth in (1.0, 2.0):
+        image = camera.deliver(np.full((100, 200), depth), rng)
+        assert image.dtype == np.uint16 and image.shape == (100, 200)
+        assert np.mean(image == 0) == pytest.approx(0.02, abs=0.004)
+        values = image[image > 0] / 1000
+        assert values.mean() == pytest.approx(depth, abs=2e-3)
+        spreads.append(values.std())
+    # z^2 / (f B) of 0.1 pixels; 848 columns over 87 degrees and a baseline of 5 cm.
+    assert spreads[0] == pytest.approx(0.1 / (424 / math.tan(math.radians(43.5)) * 0.05), rel=0.05)
+    assert spreads[1] / spreads[0] == pytest.approx(4, rel=0.05)
+    depth = np.full((100, 200), 1.0)
+    depth[:50] = 0.0
+    depth[50, 0], depth[50, 1] = 0.05, 20.0  # too near, too far
+    image = camera.deliver(depth, rng)
+    assert not image[:50].any() and not image[50, :2].any()
+    torn = DepthCamera(Eyes(width=200, height=100, holes=0.0, patches=8.0), robot)
+    holes = [int((torn.deliver(np.full((100, 200), 1.0), rng) == 0).sum()) for _ in range(20)]
+    assert 0 < np.mean(holes) < 8 * 5 * 10 and max(holes) > 1
+
+
+def test_images_come_at_their_own_rate_and_late(robot: Robot, flat: World) -> None:
+    eyes = Eyes(width=4, height=3, latency=0.05, latency_jitter=0.01)
+    flat.place(np.array([0.0, 0.0, robot.base_height]), 0.0, robot.default_joint_pos)
+    stream = Stream(DepthCamera(eyes, robot), np.random.default_rng(6))
+    asked, arrived = [], []
+    for tick in range(5000):
+        now = tick * 0.002
+        for image in stream.advance(now, flat, lambda taken: asked.append(taken) or len(asked) % 3 == 0):
+            arrived.append((now, image))
+    assert stream.turns == len(asked) == pytest.approx(300, abs=1) and stream.drawn == len(asked) // 3
+    gaps = np.diff(asked)
+    assert gaps.mean() == pytest.approx(1 / 30, abs=2e-4)
+    assert gaps.min() > 1 / 30 - 0.009 and gaps.max() < 1 / 30 + 0.009 and gaps.std() > 1e-3
+    late = np.array([now - image.stamp for now, image in arrived])
+    assert late.min() >= 0.04 and late.max() < 0.063 and late.std() > 2e-3
+    assert len(arrived) >= stream.drawn - 1
+    assert asked[0] % 0.02 > 1e-6 or asked[1] % 0.02 > 1e-6
+
+
+# ---- operator and judge
+
+
+def test_the_course_is_the_benchmarks() -> None:
+    config = benchmark_config(settle(Config()), PARKOUR_V1, ["ramps", "beams"], "nominal", 1.0, 3)
+    library = build_library(config.terrain)
+    for number in range(3):
+        for kind in ("ramps", "beams"):
+            tile = benchmark_tile(kind, 8, number)
+            row = int(library.tile_index(torch.tensor(library.kinds.index(kind)), torch.tensor(8), torch.tensor(number)))
+            np.testing.assert_array_equal(library.boxes[row, : len(tile.boxes)].numpy(), tile.boxes.astype(np.float32))
+            assert (library.boxes[row, len(tile.boxes) :, 7] == 0).all()
+            np.testing.assert_array_equal(library.waypoints[row].numpy(), tile.waypoints.astype(np.float32))
+    assert PARKOUR_V1.name == course.BENCHMARK and PARKOUR_V1.levels == course.LEVELS
+    assert [end.word for end in ENDS] == [*End]
+    assert config.randomization.initial_yaw == course.START_YAW
+    assert config.randomization.initial_joint_pos == course.START_JOINTS
+    from legged_gym_ext.envs import parkour_env
+
+    assert parkour_env._PLATFORM == course.START_SPREAD
+    assert parkour_env._SPAWN_CLEARANCE == course.START_CLEARANCE
+
+
+def test_commands_are_the_trainings() -> None:
+    rng = np.random.default_rng(7)
+    n = 500
+    config = Config().commands
+    waypoints = np.sort(rng.uniform(0, 12, (n, 8, 3)), axis=1)
+    waypoints[..., 1] = rng.uniform(-0.5, 0.5, (n, 8))
+    position = rng.uniform([-1, -2, 0.8], [12, 2, 1.2], (n, 3))
+    rotation = matrices(random_rotations(rng, n))
+    reached = rng.integers(0, 8, n)
+    speed = rng.uniform(0.4, 1.4, n)
+    # Some are right at their waypoint.
+    near = rng.random(n) < 0.3
+    position[near, :2] = waypoints[near, reached[near], :2] + rng.uniform(-0.4, 0.4, (near.sum(), 2))
+    env: Any = SimpleNamespace(
+        config=SimpleNamespace(commands=config, terrain=TerrainConfig()),
+        state=SimpleNamespace(waypoint=torch.as_tensor(reached.copy()), forward_speed=torch.as_tensor(speed)),
+        waypoints=torch.as_tensor(waypoints),
+        sim_state=SimpleNamespace(root_pos=torch.as_tensor(position)),
+    )
+    commands.count_waypoints(env)
+    expected = commands.velocity_commands(env, commands.offset_to_waypoint(env), torch.as_tensor(rotation)).numpy()
+    counts = set()
+    for i in range(n):
+        guide = Guide(waypoints[i], speed[i], config.heading_gain, config.max_yaw_rate)
+        guide.reached = int(reached[i])
+        guide.look(position[i])
+        assert guide.reached == int(env.state.waypoint[i])
+        counts.add(guide.reached - reached[i])
+        assert guide.finished == (guide.reached == 8)
+        np.testing.assert_allclose(guide.command(position[i], rotation[i]), expected[i], atol=1e-9)
+    assert counts == {0, 1}
+
+
+def test_episodes_end_as_the_trainings_do() -> None:
+    """Random walks along a course, judged step by step by both."""
+    rng = np.random.default_rng(8)
+    n, period = 300, 0.02
+    config = benchmark_config(settle(Config()), PARKOUR_V1, ["flat"], "nominal", 1.0, 1)
+    waypoints = np.tile(tile_of([slab(0.0)]).waypoints, (n, 1, 1))
+    waypoints[..., 2] = rng.uniform(-0.2, 0.3, (n, 8))
+    lowest = waypoints[..., 2].min(axis=1)
+    speed = rng.choice([-0.8, 0.0, 0.02, 0.3, 1.0, 3.0], n)
+    drift, sinking, tilting, in_gap = (rng.choice([0.0, 0.0, 0.0, top], n) for top in (0.5, 0.1, 0.2, 0.1))
+    explodes = rng.choice([10_000, 10_000, 10_000, 10_000, 400], n)
+    place = np.stack([rng.uniform(-0.3, 0.3, n), rng.uniform(-0.3, 0.3, n), lowest + 1.0], axis=1)
+
+    env: Any = SimpleNamespace(
+        config=config,
+        dt=period,
+        max_episode_length=math.ceil(PARKOUR_V1.time_limit / period),
+        lowest_waypoint=torch.as_tensor(lowest),
+        waypoints=torch.as_tensor(waypoints),
+        state=SimpleNamespace(
+            episode_length=torch.zeros(n, dtype=torch.int64),
+            contact=torch.zeros(n, 2, dtype=torch.bool),
+            waypoint=torch.zeros(n, dtype=torch.int64),
+            **{name: torch.zeros(n, 2) for name in ("contact_time", "air_time")},
+            **{name: torch.zeros(n) for name in ("progress", "milestone", "stalled_time")},
+        ),
+        sim_state=SimpleNamespace(foot_force=torch.zeros(n, 2, 3)),
+        derived=SimpleNamespace(),
+        _derive=lambda: None,
+    )
+    guides = [Guide(points, 1.0, 1.5, 1.0) for points in waypoints]
+    judges = [Judge(points, period) for points in waypoints]
+    expected: dict[int, tuple[str, int]] = {}
+    found: dict[int, tuple[str, int]] = {}
+    for step in range(1, env.max_episode_length + 1):
+        time = step * period
+        place = place + period * np.stack([speed, drift, -sinking], axis=1)
+        tilt = tilting * time
+        soles = np.stack([place - [0, 0, 1.0], place - [0, 0, 1.0]], axis=1)
+        soles[:, 1, 2] = lowest - in_gap * time
+        ground = np.stack([lowest + 0.1, np.where(in_gap > 0, -np.inf, lowest), lowest], axis=1)
+        sim = env.sim_state
+        sim.root_pos, sim.foot_pos = torch.as_tensor(place), torch.as_tensor(soles)
+        sim.diverged = torch.as_tensor(explodes <= step)
+        env.derived.projected_gravity = torch.as_tensor(np.stack([0 * tilt, -np.sin(tilt), -np.cos(tilt)], axis=1))
+        floor = np.maximum(ground, lowest[:, None] - 0.5)  # as in envs/derived.py, which has the floor so deep
+        env.derived.base_height = torch.as_tensor(place[:, 2] - floor.min(axis=1))
+        ParkourEnv._advance(env)
+        outcome = terminations.check(env).tolist()
+        for i in range(n):
+            if i not in expected and outcome[i] < len(ENDS):
+                expected[i] = ENDS[outcome[i]].word, step
+            if i not in found:
+                guides[i].look(place[i])
+                rotation = np.eye(3)
+                rotation[2, 2] = math.cos(tilt[i])
+                now = Situation(place[i], rotation, soles[i], ground[i], bool(explodes[i] > step), guides[i].finished)
+                if (end := judges[i].judge(now)) is not None:
+                    found[i] = end, step
+                    assert judges[i].time == pytest.approx(time)
+                    assert judges[i].progress == pytest.approx(float(env.state.progress[i]), abs=1e-5)
+    assert found == expected
+    assert {end for end, _ in found.values()} == set(End)
+
+
+# ---- the command
+
+
+def test_it_imports_neither_torch_nor_the_training() -> None:
+    program = (
+        "import sys, legged_gym_ext.deploy.sim2sim.__main__\n"
+        "from legged_gym_ext.deploy.sim2sim import camera, course, episodes, report, robot, walk, watch, world\n"
+        "course.benchmark_tile('ramps', 9, 0), course.benchmark_tile('steps', 9, 0)\n"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    ours = "envs", "sensors", "models", "learning", "simulators", "rsl_rl"
+    forbidden = ("torch", "rsl_rl", "tensordict", "warp", *(f"legged_gym_ext.{name}" for name in ours))
+    assert [name for name in loaded if any(name == one or name.startswith(f"{one}.") for one in forbidden)] == []
+    assert "legged_gym_ext.deploy.runtime" in loaded
