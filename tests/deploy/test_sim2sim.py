@@ -15,13 +15,12 @@ import mujoco
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from legged_gym_ext.config.schema import Config, RobotConfig, TerrainConfig
 from legged_gym_ext.deploy.sim2sim import course
 from legged_gym_ext.deploy.sim2sim.camera import DepthCamera, Eyes, Stream
 from legged_gym_ext.deploy.sim2sim.course import End, Guide, Judge, Situation, benchmark_tile
-from legged_gym_ext.deploy.sim2sim.robot import Robot, read_robot, read_specification
+from legged_gym_ext.deploy.sim2sim.robot import Robot, read_robot
 from legged_gym_ext.deploy.sim2sim.world import LEGS, TERRAIN, World
 from legged_gym_ext.envs import commands, terminations
 from legged_gym_ext.envs.outcome import ENDS
@@ -50,7 +49,11 @@ def specification() -> dict[str, Any]:
     camera = TrainedCamera(Config().camera, 1, CPU)
     mount = camera.initial_state()
     urdf = ElementTree.parse(TRAINED.urdf).getroot()
-    speed = {joint.attrib["name"]: float(limit.attrib["velocity"]) for joint in urdf.iter("joint") for limit in joint.iter("limit")}
+    speed = {
+        joint.attrib["name"]: float(limit.attrib["velocity"])
+        for joint in urdf.iter("joint")
+        for limit in joint.iter("limit")
+    }
 
     def values(array: np.ndarray) -> list[Any]:
         return array[SHUFFLED].tolist()
@@ -78,8 +81,7 @@ def specification() -> dict[str, Any]:
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Robot:
     folder = tmp_path_factory.mktemp("policy")
     (folder / "robot.urdf").write_bytes(TRAINED.urdf.read_bytes())
-    (folder / "policy.yaml").write_text(yaml.safe_dump(specification()))
-    return read_robot(folder, read_specification(folder))
+    return read_robot(folder, specification())
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,9 @@ def test_the_model_is_the_urdf(robot: Robot, flat: World) -> None:
     assert (model.actuator_biastype == int(mujoco.mjtBias.mjBIAS_NONE)).all()
     assert (model.actuator_gainprm[:, 0] == 1).all() and (model.dof_damping == 0).all()
     collisions = [
-        (link.attrib["name"], shape.find("geometry/cylinder")) for link in urdf.findall("link") for shape in link.findall("collision")
+        (link.attrib["name"], shape.find("geometry/cylinder"))
+        for link in urdf.findall("link")
+        for shape in link.findall("collision")
     ]
     of_robot = np.flatnonzero((model.geom_contype > 0) & (model.geom_group != TERRAIN))
     assert len(of_robot) == len(collisions)
@@ -196,17 +200,24 @@ def test_speeds_and_positions_beyond_the_limits_are_counted(robot: Robot, flat: 
 
 
 def test_constant_targets_hold_the_robot_upright(robot: Robot, flat: World) -> None:
-    """With stiff ankles: those of the policy cannot hold 47 kg still, 2 x 40 N m/rad against 370."""
-    stiffness, damping = 10 * robot.joint_stiffness, 3 * robot.joint_damping
-    flat.place(np.array([0.0, 0.0, robot.base_height]), 0.0, robot.default_joint_pos)
-    for _ in range(round(2.0 / flat.period)):
-        flat.step(robot.default_joint_pos, stiffness, damping)
-    assert flat.sound and abs(flat.position[2] - robot.base_height) < 0.02
-    assert np.linalg.norm(flat.position[:2]) < 0.05 and flat.rotation[2, 2] > 0.999
-    assert np.abs(flat.data.qvel).max() < 0.05
-    weight = sum(contact_force(flat, i)[2] for i in range(flat.data.ncon))
-    assert weight == pytest.approx(9.81 * TRAINED.mass, rel=0.02)
-    np.testing.assert_allclose(flat.soles()[:, 2], 0.0, atol=3e-3)
+    """With other gains: the policy's ankles, of 2 x 40 N m/rad, cannot hold 47 kg that tip with 370.
+
+    And with the feet a little further back than in the default pose, where the weight is close to the heels.
+    """
+    stiffness, damping, pose = 10 * robot.joint_stiffness, 3 * robot.joint_damping, robot.default_joint_pos.copy()
+    for joint, name in enumerate(robot.joints):
+        pose[joint] += 0.05 * ("hip_pitch" in name) - 0.05 * ("ankle" in name)
+    flat.place(np.zeros(3), 0.0, pose)
+    height = -flat.soles()[:, 2].min()
+    flat.place(np.array([0.0, 0.0, height]), 0.0, pose)
+    weights = []
+    for _ in range(round(3.0 / flat.period)):
+        flat.step(pose, stiffness, damping)
+        weights.append(sum(contact_force(flat, i)[2] for i in range(flat.data.ncon)))
+        assert flat.sound and flat.rotation[2, 2] > 0.99
+    assert abs(flat.position[2] - height) < 0.01 and np.linalg.norm(flat.position[:2]) < 0.1
+    assert np.mean(weights[500:]) == pytest.approx(9.81 * TRAINED.mass, rel=0.01)
+    np.testing.assert_allclose(flat.soles()[:, 2], 0.0, atol=2e-3)
 
 
 def contact_force(world: World, contact: int) -> np.ndarray:
@@ -282,7 +293,9 @@ def test_depth_is_that_of_rays_against_boxes(robot: Robot) -> None:
         base = matrices(world.data.qpos[None, 3:7])[0]
         mount = matrices(robot.camera_quat[None])[0]
         place = world.data.qpos[:3] + base @ robot.camera_position
-        inside = (np.abs(np.einsum("bi,bij->bj", place - boxes[:, CENTER], matrices(boxes[:, QUAT]))) < boxes[:, HALF]).all(axis=1)
+        inside = (
+            np.abs(np.einsum("bi,bij->bj", place - boxes[:, CENTER], matrices(boxes[:, QUAT]))) < boxes[:, HALF]
+        ).all(axis=1)
         if inside.any():
             continue
         fx = eyes.width / 2 / math.tan(math.radians(87.0) / 2)
@@ -307,10 +320,23 @@ def test_with_its_optics_it_sees_what_the_training_sees(robot: Robot) -> None:
     boxes = torch.as_tensor(tile.boxes, dtype=torch.float32)[None]
     everywhere = torch.ones(1, dtype=torch.bool)
     for _ in range(4):
-        world.place(np.array([rng.uniform(0, 10), rng.uniform(-0.5, 0.5), 1.2]), rng.uniform(-0.5, 0.5), robot.default_joint_pos)
-        root = [torch.as_tensor(world.data.qpos[None, part], dtype=torch.float32) for part in (slice(0, 3), slice(3, 7))]
+        world.place(
+            np.array([rng.uniform(0, 10), rng.uniform(-0.5, 0.5), 1.2]), rng.uniform(-0.5, 0.5), robot.default_joint_pos
+        )
+        root = [
+            torch.as_tensor(world.data.qpos[None, part], dtype=torch.float32) for part in (slice(0, 3), slice(3, 7))
+        ]
         out = torch.zeros(1, 64 * 64)
-        render_depth(boxes, *trained.pose(trained.initial_state(), *root), (64, 64), trained.focal, config.near, config.far, everywhere, out)
+        render_depth(
+            boxes,
+            *trained.pose(trained.initial_state(), *root),
+            (64, 64),
+            trained.focal,
+            config.near,
+            config.far,
+            everywhere,
+            out,
+        )
         found = DepthCamera(eyes, robot).draw(world).ravel()
         expected = out[0].numpy()
         alike = np.isclose(np.where(found == 0, 3.0, np.minimum(found, 3.0)), expected, atol=1e-3)
@@ -393,7 +419,9 @@ def test_the_course_is_the_benchmarks() -> None:
     for number in range(3):
         for kind in ("ramps", "beams"):
             tile = benchmark_tile(kind, 8, number)
-            row = int(library.tile_index(torch.tensor(library.kinds.index(kind)), torch.tensor(8), torch.tensor(number)))
+            row = int(
+                library.tile_index(torch.tensor(library.kinds.index(kind)), torch.tensor(8), torch.tensor(number))
+            )
             np.testing.assert_array_equal(library.boxes[row, : len(tile.boxes)].numpy(), tile.boxes.astype(np.float32))
             assert (library.boxes[row, len(tile.boxes) :, 7] == 0).all()
             np.testing.assert_array_equal(library.waypoints[row].numpy(), tile.waypoints.astype(np.float32))
@@ -448,7 +476,7 @@ def test_episodes_end_as_the_trainings_do() -> None:
     waypoints = np.tile(tile_of([slab(0.0)]).waypoints, (n, 1, 1))
     waypoints[..., 2] = rng.uniform(-0.2, 0.3, (n, 8))
     lowest = waypoints[..., 2].min(axis=1)
-    speed = rng.choice([-0.8, 0.0, 0.02, 0.3, 1.0, 3.0], n)
+    speed = rng.choice([-0.8, 0.0, 0.0187, 0.0213, 0.3, 1.0, 3.0], n)
     drift, sinking, tilting, in_gap = (rng.choice([0.0, 0.0, 0.0, top], n) for top in (0.5, 0.1, 0.2, 0.1))
     explodes = rng.choice([10_000, 10_000, 10_000, 10_000, 400], n)
     place = np.stack([rng.uniform(-0.3, 0.3, n), rng.uniform(-0.3, 0.3, n), lowest + 1.0], axis=1)
@@ -500,7 +528,8 @@ def test_episodes_end_as_the_trainings_do() -> None:
                 if (end := judges[i].judge(now)) is not None:
                     found[i] = end, step
                     assert judges[i].time == pytest.approx(time)
-                    assert judges[i].progress == pytest.approx(float(env.state.progress[i]), abs=1e-5)
+                    if end is not End.DIVERGED:  # where it is then nobody knows
+                        assert judges[i].progress == pytest.approx(float(env.state.progress[i]), abs=1e-5)
     assert found == expected
     assert {end for end, _ in found.values()} == set(End)
 

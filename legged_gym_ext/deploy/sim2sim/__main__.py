@@ -49,15 +49,14 @@ def main(argv: list[str]) -> None:
         if not choose_backend():
             raise UserError("--video: no OpenGL works here without a display (EGL and OSMesa were tried)")
 
-    from legged_gym_ext.deploy.runtime import PolicyError
+    from legged_gym_ext.deploy.runtime import PolicyError, read_specification
     from legged_gym_ext.deploy.sim2sim import episodes, report
-    from legged_gym_ext.deploy.sim2sim.robot import read_specification
     from legged_gym_ext.deploy.sim2sim.walk import Walker
 
     evaluation = report.read_evaluation(args.compare) if args.compare else None
-    specification = read_specification(args.folder)
-    conditions = make_conditions(args, specification)
     try:
+        specification = read_specification(args.folder)
+        conditions = make_conditions(args, specification)
         facts = describe(args, conditions, specification, Walker(args.folder, conditions).robot.control_period)
     except PolicyError as error:
         raise UserError(str(error)) from None
@@ -207,7 +206,7 @@ def describe(
     from legged_gym_ext.deploy.sim2sim import world
 
     trained = specification["trained"]
-    copy = args.folder / runtime.RUNTIME
+    copy = args.folder / "policy_runtime.py"
     same = copy.is_file() and copy.read_bytes() == Path(runtime.__file__).read_bytes()
     substeps = world.substeps(period)
     return {

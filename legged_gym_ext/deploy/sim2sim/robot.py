@@ -8,7 +8,6 @@ from typing import Any
 
 import mujoco
 import numpy as np
-import yaml
 
 from legged_gym_ext.errors import UserError, unknown
 
@@ -43,26 +42,6 @@ class Robot:
     """In the base frame, (3,), m."""
     camera_quat: np.ndarray
     """Camera body (x along the optical axis, z up) to base, (4,)."""
-
-
-def read_specification(folder: Path) -> dict[str, Any]:
-    """Return what a folder's policy.yaml says.
-
-    Raises:
-        UserError: There is none, or it is no policy's.
-    """
-    path = folder / "policy.yaml"
-    if not folder.is_dir():
-        raise UserError(f"'{folder}' is no folder; expected one that export.py has written")
-    try:
-        specification = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"'{folder}' has no policy.yaml; expected a folder that export.py has written") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read '{path}': {' '.join(str(error).split())}") from None
-    if not isinstance(specification, dict) or not {"robot", "camera", "control"} <= specification.keys():
-        raise UserError(f"'{path}' does not describe a policy: robot, camera or control is missing")
-    return specification
 
 
 def read_robot(folder: Path, specification: dict[str, Any]) -> Robot:

@@ -13,11 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from legged_gym_ext.deploy.runtime import DepthSource, InputError, JointCommand, Mode, Policy, RobotState
+from legged_gym_ext.deploy.runtime import (
+    DepthSource,
+    InputError,
+    JointCommand,
+    Mode,
+    Policy,
+    RobotState,
+    read_specification,
+)
 from legged_gym_ext.deploy.sim2sim import course
 from legged_gym_ext.deploy.sim2sim.camera import MILLIMETRE, DepthCamera, Eyes, Stream
 from legged_gym_ext.deploy.sim2sim.course import End, Guide, Judge, Situation
-from legged_gym_ext.deploy.sim2sim.robot import read_robot, read_specification
+from legged_gym_ext.deploy.sim2sim.robot import read_robot
 from legged_gym_ext.deploy.sim2sim.world import World
 
 NOISY = ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")
