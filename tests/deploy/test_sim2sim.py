@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -17,16 +18,18 @@ import pytest
 import torch
 
 from legged_gym_ext.config.schema import Config, RobotConfig, TerrainConfig
-from legged_gym_ext.deploy.sim2sim import course
+from legged_gym_ext.deploy.sim2sim import course, report
 from legged_gym_ext.deploy.sim2sim.camera import DepthCamera, Eyes, Stream
 from legged_gym_ext.deploy.sim2sim.course import End, Guide, Judge, Situation, benchmark_tile
 from legged_gym_ext.deploy.sim2sim.robot import Robot, read_robot
+from legged_gym_ext.deploy.sim2sim.walk import Episode
 from legged_gym_ext.deploy.sim2sim.world import LEGS, TERRAIN, World
 from legged_gym_ext.envs import commands, terminations
 from legged_gym_ext.envs.outcome import ENDS
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, benchmark_config
+from legged_gym_ext.evaluation.intervals import holm, independent_difference, wilson
 from legged_gym_ext.paths import ROOT
 from legged_gym_ext.robot import load_robot
 from legged_gym_ext.rotations import matrix_from_quat
@@ -506,8 +509,8 @@ def test_episodes_end_as_the_trainings_do() -> None:
         time = step * period
         place = place + period * np.stack([speed, drift, -sinking], axis=1)
         tilt = tilting * time
-        soles = np.stack([place - [0, 0, 1.0], place - [0, 0, 1.0]], axis=1)
-        soles[:, 1, 2] = lowest - in_gap * time
+        soles = np.stack([place, place], axis=1)
+        soles[:, 0, 2], soles[:, 1, 2] = lowest, lowest - in_gap * time
         ground = np.stack([lowest + 0.1, np.where(in_gap > 0, -np.inf, lowest), lowest], axis=1)
         sim = env.sim_state
         sim.root_pos, sim.foot_pos = torch.as_tensor(place), torch.as_tensor(soles)
@@ -550,3 +553,104 @@ def test_it_imports_neither_torch_nor_the_training() -> None:
     forbidden = ("torch", "rsl_rl", "tensordict", "warp", *(f"legged_gym_ext.{name}" for name in ours))
     assert [name for name in loaded if any(name == one or name.startswith(f"{one}.") for one in forbidden)] == []
     assert "legged_gym_ext.deploy.runtime" in loaded
+
+
+# ---- the report
+
+
+def episode(kind: str, level: int, tile: int, end: End, **others: Any) -> Episode:
+    limits = dict.fromkeys(("torque", "speed", "position", "target_range", "target_rate"), 0.01)
+    rest = {"damping": {}, "limits": limits, "images": 100, "refused": 0, "image_age": 0.08, "seconds": 2.0}
+    return Episode(kind, level, tile, end, time=10.0, distance=11.8, waypoints=8, **{**rest, **others})
+
+
+def some_episodes() -> list[Episode]:
+    ends = [End.FINISHED] * 7 + [End.TIPPED, End.TIPPED, End.FELL_IN]
+    return [
+        *(episode("gaps", 3, tile, end) for tile, end in enumerate(ends)),
+        *(episode("gaps", 5, tile, End.FINISHED) for tile in range(4)),
+        episode("flat", 3, 0, End.FINISHED),
+        episode("flat", 3, 1, End.SANK, damping={"no depth image yet": 1}),
+    ]
+
+
+def evaluation(path: Path, successes: dict[tuple[str, int], tuple[int, int]], **others: str) -> Path:
+    """A report.json as evaluate.py writes it, as far as it is read, with what must not be read in between."""
+    cells = []
+    for (kind, level), (finished, episodes) in successes.items():
+        outcomes = {**dict.fromkeys([*End], 0), "finished": finished, "tipped over": episodes - finished}
+        cell = {"setting": "nominal", "policy": "student", "sight": "true", "kind": kind, "level": level}
+        cells.append({**cell, "episodes": episodes, "outcomes": outcomes, **others})
+        for change in (
+            {"policy": "teacher"},
+            {"sight": "blank"},
+            {"setting": "friction=0.3"},
+            {"kind": "all"},
+            {"level": None},
+        ):
+            cells.append({**cells[0], **change, "episodes": 7})
+    heading = {"run": "a_run", "checkpoint": 3, "seed": 2**64, "time_limit": 30.0, "commanded_speed": 1.15}
+    path.write_text(json.dumps({"heading": heading, "cells": cells}))
+    return path
+
+
+def test_cells_and_their_sums() -> None:
+    cells = report.count_episodes(some_episodes())
+    assert cells["gaps", 3] == report.Count(7, 10) and cells["gaps", 5] == report.Count(4, 4)
+    assert cells["gaps", None] == report.Count(11, 14) and cells["all", 3] == report.Count(8, 12)
+    assert cells["all", None] == report.Count(12, 16) and len(cells) == 8
+    assert cells["gaps", 3].interval == wilson(7, 10)
+    table = report.success_text(cells, ["flat", "gaps"], [3, 5]).splitlines()
+    assert table[1].split() == ["flat", "50", "50"] and table[3].split() == ["gaps", "70", "100", "79"]
+    assert table[5].split() == ["all", "kinds", "67", "100", "75"]
+    assert "40 to 89" in table[4]
+
+
+def test_a_comparison_is_of_two_samples_cell_by_cell(tmp_path: Path) -> None:
+    there = evaluation(
+        tmp_path / "report.json", {("gaps", 3): (100, 100), ("gaps", 5): (90, 100), ("ramps", 3): (1, 2)}
+    )
+    heading, cells = report.read_evaluation(there)
+    assert heading["run"] == "a_run" and cells.keys() == {"nominal"}
+    rows = report.compare(report.count_episodes(some_episodes()), cells)
+    by_place = {(row.kind, row.level): row for row in rows}
+    # Only what both have: flat is not there, ramps not here.
+    assert by_place.keys() == {("gaps", 3), ("gaps", 5), ("gaps", None), ("all", 3), ("all", 5), ("all", None)}
+    row = by_place["gaps", 3]
+    assert row.here == report.Count(7, 10) and row.there == report.Count(100, 100)
+    assert row.difference == independent_difference(7, 10, 100, 100)
+    singles = holm([by_place["gaps", level].difference.p_value for level in (3, 5)])
+    assert [by_place["gaps", level].p_adjusted for level in (3, 5)] == singles
+    assert row.beyond_chance and not by_place["gaps", 5].beyond_chance
+    assert by_place["all", None].here == report.Count(11, 14) and by_place["all", None].there == report.Count(190, 200)
+    text = report.comparison_text(rows)
+    assert re.search(r"gaps, level 3 +70 +100 +-30\.0 .*, beyond chance", text)
+
+
+def test_what_is_no_evaluation_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.json").write_text("no json")
+    (tmp_path / "list.json").write_text("[1]")
+    evaluation(tmp_path / "teacher.json", {("gaps", 3): (1, 2)}, policy="teacher")
+    for name in ("text.json", "list.json", "teacher.json", "missing.json"):
+        with pytest.raises(UserError, match=f"^--compare.*{name}") as caught:
+            report.read_evaluation(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_report_says_it_all(tmp_path: Path) -> None:
+    episodes = some_episodes()
+    _, cells = report.read_evaluation(evaluation(tmp_path / "report.json", {("gaps", 3): (100, 100)}))
+    against = report.compare(report.count_episodes(episodes), cells)
+    report.write(tmp_path, {"policy": "a run", "seed": 3, "levels": [3, 5]}, episodes, against)
+    content = json.loads((tmp_path / "sim2sim.json").read_text())
+    assert content["facts"] == {"policy": "a run", "seed": 3, "levels": [3, 5]}
+    assert [one["end"] for one in content["episodes"]] == [one.end for one in episodes]
+    gaps = next(cell for cell in content["cells"] if (cell["kind"], cell["level"]) == ("gaps", 3))
+    assert (gaps["successes"], gaps["episodes"]) == (7, 10) and (gaps["low"], gaps["high"]) == wilson(7, 10)
+    assert [row["beyond_chance"] for row in content["against"]] == [True] * len(against)
+    page = (tmp_path / "sim2sim.md").read_text()
+    assert "| gaps | 70 (40 to 89 %) | 100 (51 to 100 %) |" in page
+    assert "tipped over 2, fell into a gap 1 and sank down 1" in page
+    assert "DAMPING) in 1 of the episodes: no depth image yet 1" in page
+    assert "| gaps | 14 | 0 | 1 | 2 | 0 | 0 | 0 | 11 | 0 |" in page
+    assert "| gaps, level 3 | 70 of 10 | 100 of 100 | -30.0" in page

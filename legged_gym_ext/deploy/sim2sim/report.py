@@ -161,7 +161,7 @@ def summary(episodes: Sequence[Episode]) -> list[str]:
     total = count_episodes(episodes)[ALL, None]
     low, high = total.interval
     sentences = [
-        f"{total.successes} of {count(number, 'episode')} reach the last waypoint: {percent(total.share, 1)} % "
+        f"{total.successes} of {count(number, 'episode')} ended at the last waypoint: {percent(total.share, 1)} % "
         f"(95 % interval {interval(low, high, 1)})."
     ]
     ends = Counter(episode.end for episode in episodes if episode.end is not End.FINISHED)

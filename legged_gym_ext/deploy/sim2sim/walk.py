@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
 from collections import Counter, deque
@@ -142,13 +141,16 @@ def walk(walker: Walker, kind: str, level: int, number: int, watch: Watch | None
     motors = _Motors(world, round(conditions.action_delay / world.period))
 
     begin, ticks = walker.clock.now, 0
-    newest, shown, used, refused = -math.inf, None, 0, 0
+    newest, shown, used, refused = 0.0, None, 0, 0
+
+    def is_due(taken: float) -> bool:
+        return world.sound and policy.frame_due(begin + taken)
 
     def pass_time() -> None:
         nonlocal ticks, newest, shown, used, refused
         ticks += 1
         walker.clock.now = begin + ticks * world.period
-        for image in stream.advance(ticks * world.period, world, lambda taken: policy.frame_due(begin + taken)):
+        for image in stream.advance(ticks * world.period, world, is_due):
             try:
                 if policy.set_depth(image.values, begin + image.stamp):
                     newest, shown, used = image.stamp, image.values, used + 1
@@ -175,9 +177,7 @@ def walk(walker: Walker, kind: str, level: int, number: int, watch: Watch | None
             motors.step()
             pass_time()
         guide.look(world.position)
-        soles = world.soles()
-        ground = world.ground(np.vstack([world.position, soles]))
-        end = judge.judge(Situation(world.position, world.rotation, soles, ground, world.sound, guide.finished))
+        end = judge.judge(look(world, guide))
         if watch and not watch(world, guide, shown):
             return None
     moments = judge.steps * len(robot.joints)
@@ -198,6 +198,13 @@ def walk(walker: Walker, kind: str, level: int, number: int, watch: Watch | None
         image_age=ages / judge.steps,
         seconds=time.perf_counter() - started,
     )
+
+
+def look(world: World, guide: Guide) -> Situation:
+    """Return what the judge sees now."""
+    sound, soles = world.sound, world.soles()
+    ground = world.ground(np.vstack([world.position, soles])) if sound else np.full(3, -np.inf)
+    return Situation(world.position, world.rotation, soles, ground, sound, guide.finished)
 
 
 def measure(world: World, guide: Guide, noise: Mapping[str, float], rng: np.random.Generator) -> RobotState:
