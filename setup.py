@@ -22,12 +22,14 @@ setup(
     # configs/ and resources/ stand at the top of the repository; a wheel has them inside of the package (see paths.py).
     packages=[*find_packages(str(TOP), include=["legged_gym_ext", "legged_gym_ext.*"]), *DATA],
     package_dir=DATA,
-    package_data={name: ["**/*"] for name in DATA} | {"legged_gym_ext.evaluation": ["templates/*"]},
+    package_data={name: ["**/*"] for name in DATA}
+    | {"legged_gym_ext.evaluation": ["templates/*"], "legged_gym_ext.deploy": ["templates/*", "cpp/**/*"]},
     entry_points={
         "console_scripts": [
             "legged-gym-train=legged_gym_ext.commands.train:command",
             "legged-gym-play=legged_gym_ext.commands.play:command",
             "legged-gym-evaluate=legged_gym_ext.commands.evaluate:command",
+            "legged-gym-export=legged_gym_ext.commands.export:command",
         ]
     },
     install_requires=[
@@ -47,6 +49,8 @@ setup(
         "imageio-ffmpeg>=0.5,<1",
         "pillow>=11,<14",
         "jinja2>=3.1,<4",  # reports of evaluations
+        "onnx>=1.20,<2",  # exported policies
+        "onnxruntime>=1.24,<2",
     ],
     extras_require={
         "test": [

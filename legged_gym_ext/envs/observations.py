@@ -28,7 +28,7 @@ from legged_gym_ext.envs.mirror import (
 )
 from legged_gym_ext.errors import unknown
 from legged_gym_ext.groups import PRIVILEGED, PROPRIO, SCAN
-from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS
+from legged_gym_ext.robot import NUM_FEET, NUM_JOINTS, Robot
 
 if TYPE_CHECKING:
     from legged_gym_ext.config.schema import NoiseConfig
@@ -39,6 +39,18 @@ LIN_VEL_SCALE = 2.0
 ANG_VEL_SCALE = 0.25
 JOINT_VEL_SCALE = 0.05
 COMMAND_SCALE = (LIN_VEL_SCALE, LIN_VEL_SCALE, ANG_VEL_SCALE, 1.0)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """What a robot measures, or its computer knows, of a term: ``value`` is measured + offset."""
+
+    unit: str
+    meaning: str
+    frame: str = ""
+    """Of vectors."""
+    offset: Callable[[Robot], Sequence[float]] | None = None
+    """Of each number, (size,); None = zeros."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ class Term:
     """Factor on all numbers, or on each."""
     noise: str = ""
     """Key in ``observations.noise`` of the largest error of a number before scaling; empty: it is seen as it is."""
+    sensor: Sensor | None = None
+    """How a real robot comes by it; None = it cannot."""
 
     @property
     def scales(self) -> list[float]:
@@ -72,16 +86,75 @@ def gait_clock(env: ParkourEnv) -> Tensor:
     return torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
 
 
-GAIT_PHASE = Term("gait_phase", 2, gait_clock, mirror=signs(-1, -1))  # the legs are half a period apart
+GAIT_PHASE = Term(
+    "gait_phase",
+    2,
+    gait_clock,
+    mirror=signs(-1, -1),  # the legs are half a period apart
+    sensor=Sensor("1", "sine and cosine of 2 pi times the gait clock, which counts periods since the episode began"),
+)
 
 PROPRIO_TERMS = (
-    Term("base_lin_vel", 3, lambda env: env.derived.base_lin_vel, POLAR, LIN_VEL_SCALE, noise="lin_vel"),
-    Term("base_ang_vel", 3, lambda env: env.derived.base_ang_vel, AXIAL, ANG_VEL_SCALE, noise="ang_vel"),
-    Term("projected_gravity", 3, lambda env: env.derived.projected_gravity, POLAR, noise="gravity"),
-    Term("commands", 4, lambda env: env.derived.commands, signs(1, -1, -1, -1), COMMAND_SCALE),
-    Term("joint_pos", NUM_JOINTS, joint_deviation, joints, noise="joint_pos"),
-    Term("joint_vel", NUM_JOINTS, lambda env: env.sim_state.joint_vel, joints, JOINT_VEL_SCALE, noise="joint_vel"),
-    Term("actions", NUM_JOINTS, lambda env: env.state.actions[0], joints),
+    Term(
+        "base_lin_vel",
+        3,
+        lambda env: env.derived.base_lin_vel,
+        POLAR,
+        LIN_VEL_SCALE,
+        noise="lin_vel",
+        sensor=Sensor("m/s", "linear velocity of the base's origin: a state estimator's", "base"),
+    ),
+    Term(
+        "base_ang_vel",
+        3,
+        lambda env: env.derived.base_ang_vel,
+        AXIAL,
+        ANG_VEL_SCALE,
+        noise="ang_vel",
+        sensor=Sensor("rad/s", "angular velocity of the base: the gyroscope's", "base"),
+    ),
+    Term(
+        "projected_gravity",
+        3,
+        lambda env: env.derived.projected_gravity,
+        POLAR,
+        noise="gravity",
+        sensor=Sensor("1", "unit vector of gravity, [0, 0, -1] where the base is upright", "base"),
+    ),
+    Term(
+        "commands",
+        4,
+        lambda env: env.derived.commands,
+        signs(1, -1, -1, -1),
+        COMMAND_SCALE,
+        sensor=Sensor(
+            "m/s, m/s, rad/s, rad", "forward speed, lateral speed, yaw rate, heading error (target - heading)"
+        ),
+    ),
+    Term(
+        "joint_pos",
+        NUM_JOINTS,
+        joint_deviation,
+        joints,
+        noise="joint_pos",
+        sensor=Sensor("rad", "angles of the joints", offset=lambda robot: (0.0 - robot.default_joint_pos).tolist()),
+    ),
+    Term(
+        "joint_vel",
+        NUM_JOINTS,
+        lambda env: env.sim_state.joint_vel,
+        joints,
+        JOINT_VEL_SCALE,
+        noise="joint_vel",
+        sensor=Sensor("rad/s", "velocities of the joints"),
+    ),
+    Term(
+        "actions",
+        NUM_JOINTS,
+        lambda env: env.state.actions[0],
+        joints,
+        sensor=Sensor("1", "what the policy returned as actions a control step ago; zeros when an episode begins"),
+    ),
 )
 PROPRIO_DIM = sum(term.size for term in PROPRIO_TERMS)
 

@@ -24,10 +24,12 @@ from legged_gym_ext.learning.phases import enabled_phases
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.saving import Saving
 from legged_gym_ext.models.actor import ParkourActor
+from legged_gym_ext.models.student import Student
 from legged_gym_ext.processes import rank_failure
 from legged_gym_ext.processes.collectives import all_gather, broadcast_module
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
+from legged_gym_ext.runs.atomic import replacing
 
 
 class ParkourRunner(OnPolicyRunner):
@@ -182,6 +184,52 @@ class ParkourRunner(OnPolicyRunner):
         network = deepcopy(network).eval()
         network.reset()
         return network
+
+    def student_to_export(self) -> Student:
+        """Return a copy of the student, in evaluation mode and on the CPU.
+
+        Raises:
+            UserError: No student is trained.
+        """
+        if not self.is_trained("student"):
+            raise UserError(
+                f"no student is trained after {self.iteration} iterations, and only a student can be exported: it sees "
+                "what a robot sees"
+            )
+        student = self.get_inference_policy("student").cpu()
+        assert isinstance(student, Student)
+        return student
+
+    def export_policy_to_jit(self, path: str, filename: str = "policy.pt") -> None:
+        """Write the student in TorchScript. It reads observations as the environment scales them, in one vector.
+
+        What reads the sensors of a robot is written by export.py.
+
+        Raises:
+            UserError: No student is trained.
+        """
+        script = torch.jit.script(self.student_to_export().as_jit())
+        with replacing(Path(path) / filename) as file:
+            torch.jit.save(script, file)
+
+    def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
+        """Write the student as ONNX, its memory as input and output; see :meth:`export_policy_to_jit`.
+
+        Raises:
+            UserError: No student is trained.
+        """
+        module = self.student_to_export().as_onnx(verbose)
+        Path(path).mkdir(parents=True, exist_ok=True)
+        torch.onnx.export(
+            module,
+            module.get_dummy_inputs(),  # pyright: ignore[reportCallIssue]
+            Path(path) / filename,
+            verbose=verbose,
+            input_names=module.input_names,  # pyright: ignore[reportArgumentType]
+            output_names=module.output_names,  # pyright: ignore[reportArgumentType]
+            opset_version=18,
+            dynamo=False,
+        )
 
     def is_trained(self, policy: str) -> bool:
         """Return whether there is a policy of that name for :meth:`get_inference_policy`."""

@@ -113,6 +113,10 @@ class Student(ParkourActor):
         if self.obs_normalization:
             self.obs_normalizer.load_state_dict(teacher.obs_normalizer.state_dict())
 
+    def export(self) -> ExportedStudent:
+        """Return copies of all layers as a module without state, which takes one step."""
+        return ExportedStudent(self)
+
     def as_jit(self) -> nn.Module:
         """Return a TorchScript-friendly module for one robot, with its memory inside and ``reset()``."""
         return _JitStudent(self) if self.is_recurrent else _StudentWithoutMemory(self)
@@ -154,7 +158,7 @@ def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how:
     return actor
 
 
-class _ExportedStudent(nn.Module):
+class ExportedStudent(nn.Module):
     """A student without training code: one step from and to an explicit memory."""
 
     def __init__(self, student: Student) -> None:
@@ -167,10 +171,12 @@ class _ExportedStudent(nn.Module):
         self.mlp = plain_mlp(student)
 
     def forward(self, obs: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        """Return actions (1, num_actions) and memory of ``cat[proprio, depth, others]`` (1, ...) and memory."""
         vectors, depth = self.input(obs)
         return self.act(vectors, self.encoder.encode_image(depth), h_in)
 
     def act(self, vectors: Tensor, features: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same of ``cat[proprio, others]`` (1, ...), features of the newest image (1, size) and memory."""
         vectors = self.obs_normalizer(vectors)
         proprio, others = vectors[:, : self.num_proprio], vectors[:, self.num_proprio :]
         latent, h_out = self.encoder(features, proprio, h_in)
@@ -186,7 +192,7 @@ class _InTwoParts(nn.Module):
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self.step = _ExportedStudent(student)
+        self.step = ExportedStudent(student)
 
     def forward(self, x: Tensor) -> Tensor:
         vectors, depth = self.step.input(x)
@@ -225,7 +231,7 @@ class _JitStudent(_InTwoParts):
         self.hidden_state[:] = 0.0
 
 
-class _OnnxStudent(_ExportedStudent):
+class _OnnxStudent(ExportedStudent):
     """Exportable student for ONNX, with the input and output names of rsl_rl's recurrent models."""
 
     is_recurrent = True

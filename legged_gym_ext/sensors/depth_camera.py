@@ -34,6 +34,11 @@ class CameraState:
     """Control steps by which images are late, beyond ``CameraConfig.latency``, (num_envs,), int64."""
 
 
+def focal_length(config: CameraConfig) -> float:
+    """Return the focal length, pixels."""
+    return 0.5 * config.resolution[1] / math.tan(math.radians(config.horizontal_fov_degrees) / 2)
+
+
 class DepthCamera:
     """The cameras of all robots.
 
@@ -60,8 +65,7 @@ class DepthCamera:
         self.resolution = (config.resolution[0], config.resolution[1])
         self.dtype: torch.dtype = getattr(torch, config.precision)
         """Of the images."""
-        self.focal = 0.5 * self.resolution[1] / math.tan(math.radians(config.horizontal_fov_degrees) / 2)
-        """Focal length, pixels."""
+        self.focal = focal_length(config)
         self._num_frames = 1 + config.latency + math.ceil(longest_latency / config.update_interval)
         images = 2 * (self._num_frames + 1)  # the observation's too, and all once more for the lane that rests
         image_bytes = self.num_pixels * self.dtype.itemsize

@@ -1,0 +1,176 @@
+"""What the student does in the training's environment without disturbances: steps to compare with, and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from legged_gym_ext.deploy.specification import Action, Camera, Interval, Observation, Safety
+from legged_gym_ext.envs.outcome import Outcome
+from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.evaluation.rollout import spread_levels
+from legged_gym_ext.groups import DEPTH, NEW_FRAME
+from legged_gym_ext.models.student import Student
+from legged_gym_ext.robot import Robot
+
+GOLDEN_STEPS = 200
+GOLDEN_EPISODE = 80
+"""Control steps of an episode of those: two more begin within them."""
+RANGE_MARGIN = 0.25
+"""Of the width of what was seen, on each side."""
+RATE_MARGIN = 0.5
+"""Of what was seen. With these two a limiter was never active in the pretrained policy's episodes that reached the end,
+with noise, domain randomization, latency and pushes at full strength; without any margin it was (docs/RESULTS.md)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One control step of all robots, each tensor (num_envs, ...)."""
+
+    observations: TensorDict
+    actions: Tensor
+    """As the student gives them, before they are clipped."""
+    begins: Tensor
+    """Whether the episode begins with this step, bool."""
+    ends: Tensor
+    """Whether it ends with this step, bool."""
+    outcome: Tensor
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A robot's steps, as its sensors would have told them, and what the student did."""
+
+    depth: np.ndarray
+    """Camera frames (frames, rows, columns), m."""
+    frame: np.ndarray
+    """The newest frame of each step, (steps,) int64."""
+    reset: np.ndarray
+    """Whether the episode begins with the step, (steps,) bool."""
+    vectors: dict[str, np.ndarray]
+    """Raw observations by name, (steps, size)."""
+    actions: np.ndarray
+    """Of the training code's student, before they are clipped, (steps, 10)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in whole episodes; extremes of joints (10,)."""
+
+    episodes: int
+    finished: int
+    """Those that reached the end of the course. Only these count, unless there is none."""
+    target_low: np.ndarray
+    target_high: np.ndarray
+    target_rate: np.ndarray
+    """Fastest change of a target, rad/s; of an episode's first one, from where the joint was."""
+    commands: list[Interval]
+
+
+def steps(env: ParkourEnv, student: Student, levels: int) -> Iterator[Step]:
+    """Let the student act from fresh episodes, on all kinds of terrain at the first ``levels`` levels."""
+    device = next(student.parameters()).device
+    kinds = env.library.assign_kinds(env.num_envs)
+    observations = env.place(kinds, spread_levels(kinds, levels))
+    begins = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
+    student.reset()
+    while True:
+        with torch.no_grad():
+            actions = student(observations.to(device)).to(env.device)
+            following, _, dones, extras = env.step(actions)
+            student.reset(dones.to(device))
+        yield Step(observations, actions, begins, dones.bool(), extras["outcome"])
+        observations, begins = following, dones.bool()
+
+
+def raw_vectors(student: Student, observations: TensorDict, table: Sequence[Observation]) -> dict[str, Tensor]:
+    """Return what robots would have measured where the environment gave these ``observations``, (num_envs, size)."""
+    vectors = torch.cat([observations[group] for group in student.obs_groups], dim=-1).double()
+    parts = vectors.split([row.size for row in table], dim=-1)
+    return {
+        row.name: (part / part.new_tensor(row.scale) - part.new_tensor(row.offset)).float()
+        for row, part in zip(table, parts, strict=True)
+    }
+
+
+def record(env: ParkourEnv, student: Student, levels: int, table: Sequence[Observation], camera: Camera) -> Golden:
+    """Return the first steps of one robot, the middle one."""
+    robot, frames, rows = env.num_envs // 2, [], []
+    for step in steps(env, student, levels):
+        seen = step.observations[robot]
+        if not frames or seen[NEW_FRAME].item() > 0:
+            image = seen[DEPTH].double().cpu().numpy().reshape(camera.rows, camera.columns)
+            frames.append((camera.near + (image + 0.5) * (camera.far - camera.near)).astype(np.float32))
+        vectors = {name: part[robot] for name, part in raw_vectors(student, step.observations, table).items()}
+        rows.append((len(frames) - 1, step.begins[robot], vectors, step.actions[robot]))
+        if len(rows) == GOLDEN_STEPS:
+            break
+    frame, begins, vectors, actions = zip(*rows, strict=True)
+    return Golden(
+        depth=np.stack(frames),
+        frame=np.array(frame, dtype=np.int64),
+        reset=np.array([bool(flag) for flag in begins]),
+        vectors={row.name: np.stack([each[row.name].cpu().numpy() for each in vectors]) for row in table},
+        actions=np.stack([each.cpu().numpy() for each in actions]),
+    )
+
+
+def watch(env: ParkourEnv, student: Student, levels: int, table: Sequence[Observation], action: Action) -> Seen:
+    """Let every robot make one episode, and return what was seen in those that reached the end of the course."""
+    scale, offset = (torch.tensor(numbers, device=env.device) for numbers in (action.scale, action.offset))
+    outcome = torch.full((env.num_envs,), Outcome.RUNNING, device=env.device)
+    low = high = rate = before = command_low = command_high = torch.zeros(())
+    for count, step in enumerate(steps(env, student, levels)):
+        vectors = raw_vectors(student, step.observations, table)
+        target = offset + scale * step.actions.clamp(-action.clip, action.clip)
+        command = vectors["commands"]
+        if count == 0:
+            before, low, high, rate = vectors["joint_pos"], target, target, torch.zeros_like(target)
+            command_low = command_high = command
+        running = (outcome == Outcome.RUNNING)[:, None]
+        low, high = torch.where(running, low.minimum(target), low), torch.where(running, high.maximum(target), high)
+        rate = torch.where(running, rate.maximum((target - before).abs() / env.dt), rate)
+        command_low = torch.where(running, command_low.minimum(command), command_low)
+        command_high = torch.where(running, command_high.maximum(command), command_high)
+        before = target
+        outcome = torch.where(step.ends & running[:, 0], step.outcome, outcome)
+        if bool((outcome != Outcome.RUNNING).all()):
+            break
+    finished = outcome == Outcome.FINISHED
+    counts = finished if bool(finished.any()) else torch.ones_like(finished)
+
+    def extreme(values: Tensor, sign: int) -> np.ndarray:
+        return sign * (sign * values[counts]).amax(dim=0).double().cpu().numpy()
+
+    commands = zip(extreme(command_low, -1).tolist(), extreme(command_high, 1).tolist(), strict=True)
+    return Seen(
+        episodes=env.num_envs,
+        finished=int(finished.sum()),
+        target_low=extreme(low, -1),
+        target_high=extreme(high, 1),
+        target_rate=extreme(rate, 1),
+        commands=list(commands),
+    )
+
+
+def with_margin(seen: Seen, robot: Robot, action: Action) -> Safety:
+    """Return ranges in which a limiter leaves alone what was seen, and what disturbances would add to it.
+
+    What one leg did the other may do, too, where the robot is symmetric. No target can be farther from the default pose
+    than clipped actions reach.
+    """
+    low, high, rate = seen.target_low, seen.target_high, seen.target_rate
+    if robot.mirror is not None:
+        partner, sign = robot.mirror
+        other = np.sort(np.stack([sign * low[partner], sign * high[partner]]), axis=0)
+        low, high, rate = np.minimum(low, other[0]), np.maximum(high, other[1]), np.maximum(rate, rate[partner])
+    reach = np.array(action.scale) * action.clip
+    margin = RANGE_MARGIN * (high - low)
+    low = np.maximum(low - margin, np.array(action.offset) - reach)
+    high = np.minimum(high + margin, np.array(action.offset) + reach)
+    return Safety(list(zip(low.tolist(), high.tolist(), strict=True)), ((1 + RATE_MARGIN) * rate).tolist())
