@@ -23,6 +23,7 @@ PHYSICS_PERIOD = 0.002
 LEGS, VISUALS, TERRAIN, BODY = 0, 1, 2, 3
 """Groups of geoms: collision shapes of the legs, what the URDF only shows, the tile, collision shapes of the base."""
 _GROUND, _ROBOT = 1, 2  # collision bits: the robot meets the ground and itself
+_STOP = [0.95, 0.99, 0.001, 0.5, 2.0]  # impedance of a joint's stop: MuJoCo's own gives way by 0.3 rad to a quick knee
 _FASTEST = 1e3  # m/s or rad/s: what is faster is no motion any more
 _SKY = 100.0  # m: from where the ground is looked at
 
@@ -182,7 +183,9 @@ def _specify(robot: Robot, tile: Tile, friction: float, period: float) -> mujoco
         geom.priority = 1  # its friction is that of the contact, whatever it stands on
         geom.condim = 3
     for name in robot.joints:
-        spec.joint(name).armature = robot.armature
+        joint = spec.joint(name)
+        joint.armature = robot.armature
+        joint.solref_limit, joint.solimp_limit = [2 * period, 1.0], _STOP
         motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.set_to_motor()
     for point in tile.waypoints:  # to be looked at
