@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +18,18 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from small_folder import write_small_folder
 
+from legged_gym_ext.commands import export
 from legged_gym_ext.config.schema import Config, RobotConfig, TerrainConfig
-from legged_gym_ext.deploy.sim2sim import course, report
+from legged_gym_ext.deploy.runtime import JointCommand, read_specification
+from legged_gym_ext.deploy.sim2sim import __main__ as command
+from legged_gym_ext.deploy.sim2sim import course, episodes, report
 from legged_gym_ext.deploy.sim2sim.camera import DepthCamera, Eyes, Stream
 from legged_gym_ext.deploy.sim2sim.course import End, Guide, Judge, Situation, benchmark_tile
+from legged_gym_ext.deploy.sim2sim.episodes import places, run
 from legged_gym_ext.deploy.sim2sim.robot import Robot, read_robot
-from legged_gym_ext.deploy.sim2sim.walk import Episode
+from legged_gym_ext.deploy.sim2sim.walk import Conditions, Episode, Motors, Walker, measure, walk
 from legged_gym_ext.deploy.sim2sim.world import LEGS, TERRAIN, World
 from legged_gym_ext.envs import commands, terminations
 from legged_gym_ext.envs.outcome import ENDS
@@ -39,6 +46,7 @@ from legged_gym_ext.sensors.height_scan import ground_height
 from legged_gym_ext.sensors.raster import render_depth
 from legged_gym_ext.terrain.boxes import BOX_DIM, CENTER, HALF, QUAT
 from legged_gym_ext.terrain.course import Tile
+from legged_gym_ext.terrain.kinds import KINDS
 from legged_gym_ext.terrain.library import build_library
 
 CPU = torch.device("cpu")
@@ -486,7 +494,7 @@ def test_commands_are_the_trainings() -> None:
 def test_episodes_end_as_the_trainings_do() -> None:
     """Random walks along a course, judged step by step by both."""
     rng = np.random.default_rng(8)
-    n, period = 300, 0.02
+    n, period = 120, 0.02
     config = benchmark_config(settle(Config()), PARKOUR_V1, ["flat"], "nominal", 1.0, 1)
     waypoints = np.tile(tile_of([slab(0.0)]).waypoints, (n, 1, 1))
     waypoints[..., 2] = rng.uniform(-0.2, 0.3, (n, 8))
@@ -589,10 +597,10 @@ def some_episodes() -> list[Episode]:
 def evaluation(path: Path, successes: dict[tuple[str, int], tuple[int, int]], **others: str) -> Path:
     """A report.json as evaluate.py writes it, as far as it is read, with what must not be read in between."""
     cells = []
-    for (kind, level), (finished, episodes) in successes.items():
-        outcomes = {**dict.fromkeys([*End], 0), "finished": finished, "tipped over": episodes - finished}
+    for (kind, level), (finished, number) in successes.items():
+        outcomes = {**dict.fromkeys([*End], 0), "finished": finished, "tipped over": number - finished}
         cell = {"setting": "nominal", "policy": "student", "sight": "true", "kind": kind, "level": level}
-        cells.append({**cell, "episodes": episodes, "outcomes": outcomes, **others})
+        cells.append({**cell, "episodes": number, "outcomes": outcomes, **others})
         for change in (
             {"policy": "teacher"},
             {"sight": "blank"},
@@ -650,13 +658,13 @@ def test_what_is_no_evaluation_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_report_says_it_all(tmp_path: Path) -> None:
-    episodes = some_episodes()
+    found = some_episodes()
     _, cells = report.read_evaluation(evaluation(tmp_path / "report.json", {("gaps", 3): (100, 100)}))
-    against = report.compare(report.count_episodes(episodes), cells)
-    report.write(tmp_path, {"policy": "a run", "seed": 3, "levels": [3, 5]}, episodes, against)
+    against = report.compare(report.count_episodes(found), cells)
+    report.write(tmp_path, {"policy": "a run", "seed": 3, "levels": [3, 5]}, found, against)
     content = json.loads((tmp_path / "sim2sim.json").read_text())
     assert content["facts"] == {"policy": "a run", "seed": 3, "levels": [3, 5]}
-    assert [one["end"] for one in content["episodes"]] == [one.end for one in episodes]
+    assert [one["end"] for one in content["episodes"]] == [one.end for one in found]
     gaps = next(cell for cell in content["cells"] if (cell["kind"], cell["level"]) == ("gaps", 3))
     assert (gaps["successes"], gaps["episodes"]) == (7, 10) and (gaps["low"], gaps["high"]) == wilson(7, 10)
     assert [row["beyond_chance"] for row in content["against"]] == [True] * len(against)
@@ -666,3 +674,228 @@ def test_the_report_says_it_all(tmp_path: Path) -> None:
     assert "DAMPING) in 1 of the episodes: no depth image yet 1" in page
     assert "| gaps | 14 | 0 | 1 | 2 | 0 | 0 | 0 | 11 | 0 |" in page
     assert "| gaps, level 3 | 70 of 10 | 100 of 100 | -30.0" in page
+
+
+# ---- walking
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random policy, which falls within a second."""
+    folder = tmp_path_factory.mktemp("small") / "policy"
+    write_small_folder(folder)
+    return folder
+
+
+def conditions(small: Path, *flags: str) -> Conditions:
+    return command.make_conditions(command.parse([str(small), *flags]), read_specification(small))
+
+
+def without_clock(episodes: list[Episode]) -> list[Episode]:
+    return [replace(one, seconds=0.0) for one in episodes]
+
+
+def test_an_episode_is_the_same_whatever_came_before(small: Path) -> None:
+    walker = Walker(small, conditions(small))
+    first, other, again = (walk(walker, *place) for place in (("gaps", 3, 0), ("steps", 5, 1), ("gaps", 3, 0)))
+    assert first and other and again
+    assert without_clock([first]) == without_clock([again])
+    assert (other.kind, other.level, other.tile) == ("steps", 5, 1)
+    assert first.end in (End.TIPPED, End.SANK, End.FELL_IN) and 0.1 < first.time < 3
+    assert first.images >= 1 and 0.02 < first.image_age < 0.2 and not first.damping
+    changed = walk(Walker(small, conditions(small, "--seed=1")), "gaps", 3, 0)
+    assert changed and without_clock([changed]) != without_clock([first])
+
+
+def test_episodes_are_the_same_in_other_processes(small: Path) -> None:
+    todo = places(["flat", "ramps"], [2, 9], 1)
+    assert todo == [("flat", 2, 0), ("ramps", 2, 0), ("flat", 9, 0), ("ramps", 9, 0)]
+    told: list[str] = []
+    here, there = (run(small, conditions(small), todo, workers, told.append) for workers in (1, 2))
+    assert [(one.kind, one.level, one.tile) for one in here] == todo
+    assert without_clock(here) == without_clock(there)
+    assert told[-1].startswith("[4/4] success 0%   time left 0:00:00")
+
+
+def test_ctrl_c_keeps_what_is_finished(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk_or_stop(walker: Walker, *place: Any) -> Episode | None:
+        if place == ("flat", 1, 0):
+            raise KeyboardInterrupt
+        return episode(*place, End.FINISHED)
+
+    monkeypatch.setattr(episodes, "walk", walk_or_stop)
+    told: list[str] = []
+    done = run(small, conditions(small), places(["flat", "gaps"], [0, 1], 1), 1, told.append)
+    assert [(one.kind, one.level) for one in done] == [("flat", 0), ("gaps", 0)]
+    assert told == ["interrupted: 2 of 4 episodes are finished"]
+
+
+def test_a_policy_whose_camera_is_late_lets_go_and_that_is_told(small: Path) -> None:
+    """Older than 0.3 s: the robot goes down with damped joints."""
+    one = walk(Walker(small, conditions(small, "--camera_latency=0.5")), "flat", 0, 0)
+    assert one and one.end in (End.SANK, End.TIPPED)
+    assert list(one.damping.values()) == [1] and "depth image is 0." in next(iter(one.damping))
+
+
+def test_whoever_watches_sees_every_step_and_can_end_it(small: Path) -> None:
+    walker = Walker(small, conditions(small))
+    seen: list[float] = []
+
+    def watch(world: World, guide: Guide, image: np.ndarray | None) -> bool:
+        assert image is not None and image.shape == (60, 106) and image.dtype == np.uint16
+        seen.append(world.data.time)
+        return len(seen) < 5
+
+    assert walk(walker, "flat", 0, 0, watch) is None
+    np.testing.assert_allclose(np.diff(seen), 0.02, atol=1e-9)
+
+    def explode(world: World, guide: Guide, image: np.ndarray | None) -> bool:
+        if world.data.time > 0.1:
+            world.data.qvel[3] = math.inf
+        return True
+
+    one = walk(walker, "flat", 0, 0, explode)
+    assert one and one.end is End.DIVERGED and one.time < 0.2
+
+
+def test_sensors_tell_the_state_in_the_bases_frame_within_their_noise(robot: Robot, flat: World) -> None:
+    rng = np.random.default_rng(9)
+    guide = Guide(np.array([[5.0, 1.0, 0.0]]), 1.0, 1.5, 1.0)
+    flat.data.qpos[:7] = [0.3, 0.2, 1.0, *random_rotations(rng, 1)[0]]
+    flat.data.qpos[7:], flat.data.qvel[:] = rng.uniform(-1, 1, 10), rng.standard_normal(16)
+    rotation = matrices(flat.data.qpos[None, 3:7])[0]
+    true = {
+        "base_lin_vel": rotation.T @ flat.data.qvel[:3],
+        "base_ang_vel": flat.data.qvel[3:6],
+        "projected_gravity": rotation.T @ [0, 0, -1],
+        "joint_pos": flat.data.qpos[7:],
+        "joint_vel": flat.data.qvel[6:],
+    }
+    quiet = measure(flat, guide, dict.fromkeys(true, 0.0), rng)
+    for name, value in true.items():
+        np.testing.assert_allclose(getattr(quiet, name), value, atol=1e-12)
+    np.testing.assert_array_equal(quiet.command, guide.command(flat.position, flat.rotation))
+    noise = {"base_lin_vel": 0.1, "base_ang_vel": 0.2, "projected_gravity": 0.05, "joint_pos": 0.01, "joint_vel": 1.0}
+    errors: dict[str, list[np.ndarray]] = {name: [] for name in true}
+    for _ in range(300):
+        state = measure(flat, guide, noise, rng)
+        assert np.linalg.norm(state.projected_gravity) == pytest.approx(1)
+        for name, value in true.items():
+            errors[name].append(getattr(state, name) - value)
+    for name, found in errors.items():
+        largest = np.abs(found).max()
+        assert 0.9 * noise[name] < largest <= noise[name] * (1.8 if name == "projected_gravity" else 1), name
+        assert abs(np.mean(found)) < 0.1 * noise[name]
+
+
+def test_drives_get_their_targets_late() -> None:
+    robot = SimpleNamespace(joint_stiffness=np.full(1, 5.0), joint_damping=np.full(1, 2.0))
+    steps: list[tuple[float, ...]] = []
+
+    def step(*values: np.ndarray) -> None:
+        steps.append(tuple(float(value[0]) for value in values))
+
+    world: Any = SimpleNamespace(robot=robot, joint_pos=np.full(1, 0.5), step=step)
+    motors = Motors(world, 3)
+    sent = JointCommand(np.full(1, 7.0), np.full(1, 8.0), np.full(1, 9.0))
+    motors.send(sent)
+    sent.position[:], sent.stiffness[:] = -1.0, -1.0  # the policy's memory, used again
+    for _ in range(5):
+        motors.step()
+    assert steps == [(0.5, 5.0, 2.0)] * 3 + [(7.0, 8.0, 9.0)] * 2
+
+
+def test_the_command_writes_its_report(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = evaluation(tmp_path / "report.json", {("flat", 0): (10, 10)})
+    flags = ("--terrain=flat", "--level=0", "--episodes=2", "--workers=1", f"--out={tmp_path}", f"--compare={there}")
+    command.main([str(small), *flags, "--speed=0.7", "--noise=joint_vel=0.5", "--camera=40x30", "--holes=0"])
+    printed = capsys.readouterr().out
+    assert "0 of 2 episodes ended at the last waypoint" in printed and "against nominal" in printed
+    assert "not alike: commanded speed: 1.15 there, 0.7 here" in printed
+    facts = json.loads((tmp_path / "sim2sim.json").read_text())["facts"]
+    assert facts["runtime"] == "the folder's own, byte by byte"
+    assert facts["speed"] == "0.7 m/s" and facts["episodes"] == "2 of 2" and facts["seed"] == 0
+    assert (facts["camera"]["width"], facts["camera"]["height"]) == (40, 30)
+    assert facts["camera"]["holes"] == facts["camera"]["patches"] == 0
+    trained = {term["name"]: term["noise"] for term in read_specification(small)["observations"]}
+    assert facts["noise"] == {**{name: trained[name] for name in facts["noise"]}, "joint_vel": 0.5}
+    assert {"mujoco", "onnxruntime", "legged_gym_ext"} <= facts["versions"].keys()
+
+
+def test_flags_change_the_conditions(small: Path) -> None:
+    default = conditions(small)
+    ranges = read_specification(small)["commands"]["ranges"]
+    assert default.speed == pytest.approx(sum(ranges[0]) / 2) and default.eyes == Eyes()
+    assert set(conditions(small, "--noise=0").noise.values()) == {0.0}
+    assert conditions(small, "--noise=2").noise == {name: 2 * value for name, value in default.noise.items()}
+    for flag, value, name in (
+        ("camera_fov", 60, "horizontal_fov"),
+        ("camera_rate", 60, "rate"),
+        ("camera_latency", 0.1, "latency"),
+        ("camera_jitter", 0.01, "jitter"),
+        ("disparity_noise", 0.5, "disparity_noise"),
+        ("holes", 0.1, "holes"),
+    ):
+        expected = math.radians(value) if flag == "camera_fov" else value
+        assert conditions(small, f"--{flag}={value}").eyes == replace(Eyes(), **{name: expected})
+    assert conditions(small, "--see_robot").eyes.see_robot
+    changed = conditions(small, "--action_delay=0.01", "--friction=0.5", "--seed=4", "--camera_latency=0")
+    assert (changed.action_delay, changed.friction, changed.seed) == (0.01, 0.5, 4)
+    assert changed.eyes.latency == changed.eyes.latency_jitter == 0
+    args = command.parse([str(small)])
+    assert args.terrain == list(KINDS) and args.level == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--terrain=flta"], r"unknown terrain 'flta' \(did you mean 'flat'\?\)"),
+        (["--level=10"], "--level 10; allowed: 0 to 9"),
+        (["--level=2,x"], "--level x"),
+        (["--episodes=0"], "--episodes 0; allowed: 1 to 1000"),
+        (["--speed=nan"], "--speed nan"),
+        (["--workers=x"], "invalid int value"),
+        (["--viewer=wbe"], r"unknown viewer 'wbe' \(did you mean 'web'\?\)"),
+        (["--noise=-1"], "--noise -1"),
+        (["--noise=some"], "--noise some; expected a number"),
+        (["--noise=joint_ps=1"], "did you mean 'joint_pos'"),
+        (["--camera=10"], "--camera 10; expected columns and rows"),
+        (["--compare=/nowhere.json"], "--compare: cannot read"),
+        (["--video=/tmp/x.avi"], "mp4"),
+        (["--nothing"], "unrecognized arguments: --nothing"),
+    ],
+)
+def test_bad_input_is_one_line(small: Path, flags: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        command.main([str(small), "--level=0", "--terrain=flat", "--episodes=1", "--workers=1", *flags])
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_folder_of_a_policy_ends_with_2(small: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(small, broken)
+    (broken / "depth_encoder.onnx").write_bytes(b"")
+    for folder in (tmp_path / "nowhere", broken):
+        with pytest.raises(UserError, match=str(folder)) as caught:
+            command.main([str(folder), "--level=0", "--terrain=flat"])
+        assert "\n" not in str(caught.value)
+    done = subprocess.run(
+        [sys.executable, "-m", "legged_gym_ext.deploy.sim2sim", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_pretrained_policy_walks_by_its_folder_alone(tmp_path: Path) -> None:
+    """Exported by the training, walked in a process without it, under noise, delays and another camera's images."""
+    folder = tmp_path / "policy"
+    export.main(["--pretrained", f"--out={folder}", "env.num_envs=8"])
+    flags = ("--terrain=flat,stairs", "--level=0", "--episodes=1", "--workers=1", f"--out={tmp_path / 'report'}")
+    line = [sys.executable, "-m", "legged_gym_ext.deploy.sim2sim", str(folder), *flags]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "report" / "sim2sim.json").read_text())
+    assert content["facts"]["runtime"] == "the folder's own, byte by byte"
+    for one in content["episodes"]:
+        assert one["end"] == "finished" and one["waypoints"] == 8 and not one["damping"]
+        assert 9.0 < one["images"] / one["time"] < 11.0  # the policy's 10 Hz of the camera's 30

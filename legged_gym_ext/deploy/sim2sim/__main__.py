@@ -128,6 +128,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
             raise UserError(f"--{flag} {value}; allowed: {low:g} to {high:g}")
     if args.viewer is not None and args.viewer not in ("web", "window"):
         raise unknown("viewer", args.viewer, ("web", "window"))
+    if args.video and args.video.suffix != ".mp4":
+        raise UserError(f"--video {args.video}: the name of the file must end in .mp4")
     if args.viewer and args.video:
         raise UserError("--viewer and --video: one of them at a time")
     args.terrain = _choices("terrain", args.terrain, KINDS)

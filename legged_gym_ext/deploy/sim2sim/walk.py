@@ -138,7 +138,7 @@ def walk(walker: Walker, kind: str, level: int, number: int, watch: Watch | None
     guide = Guide(tile.waypoints, conditions.speed, commands["heading_gain"], commands["max_yaw_rate"])
     judge = Judge(tile.waypoints, robot.control_period)
     stream = Stream(walker.camera, rng)
-    motors = _Motors(world, round(conditions.action_delay / world.period))
+    motors = Motors(world, round(conditions.action_delay / world.period))
 
     begin, ticks = walker.clock.now, 0
     newest, shown, used, refused = 0.0, None, 0, 0
@@ -230,7 +230,7 @@ def _targets_cut(policy: Policy) -> dict[str, int]:
     return {name: int(getattr(policy.limited, name).sum()) for name in ("target_range", "target_rate")}
 
 
-class _Motors:
+class Motors:
     """The drives: they hold what they were sent, a few physics steps after it was sent; at first the pose they have."""
 
     def __init__(self, world: World, delay: int) -> None:

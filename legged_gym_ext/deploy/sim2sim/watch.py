@@ -91,8 +91,6 @@ class Film:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.suffix != ".mp4":
-            raise UserError(f"--video {path}: the name of the file must end in .mp4")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -134,13 +134,16 @@ class World:
     def step(self, target: np.ndarray, stiffness: np.ndarray, damping: np.ndarray) -> None:
         """Advance one physics step with joint targets (J,), rad, and gains (J,) of the moment."""
         robot, joint_pos = self.robot, self.joint_pos
+        low, high = robot.joint_pos_limits.T
         torques = self.torques(target, stiffness, damping)
+        for name, at_limit in (
+            ("torque", np.abs(torques) >= robot.torque_limits),
+            ("speed", np.abs(self.joint_vel) > robot.joint_vel_limits),
+            ("position", (joint_pos < low) | (joint_pos > high)),
+        ):
+            self.limits[name] += int(np.count_nonzero(at_limit))
         self.data.ctrl[:] = torques
         mujoco.mj_step(self.model, self.data)
-        self.limits["torque"] += int((np.abs(torques) >= robot.torque_limits).sum())
-        self.limits["speed"] += int((np.abs(self.joint_vel) > robot.joint_vel_limits).sum())
-        low, high = robot.joint_pos_limits.T
-        self.limits["position"] += int(((joint_pos < low) | (joint_pos > high)).sum())
 
     def _find_soles(self) -> np.ndarray:
         """Return the middle of the lowest plane of each foot in the default pose, in the foot's frame, (2, 3), m."""
