@@ -2,6 +2,7 @@
 # make test    set up, then run the tests:     make test ARGS="-m 'not slow'"
 # make check   formatting, lint, types
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
+# make cpp     set up ONNX Runtime for C++ (if it can be had), for the test of the C++ example
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
 #              PIP_ARGS  more arguments for pip, such as --no-index --find-links=DIR
@@ -15,7 +16,7 @@ ARGS ?=
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format gym clean
+.PHONY: train test check format gym cpp clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -35,6 +36,10 @@ format: $(VENV)/.installed-test
 gym:
 	@if .ci/python38 >/dev/null; then $(MAKE) --no-print-directory $(GYM_VENV)/.installed; \
 	else echo "no Python 3.8 here: tests run Isaac Gym's worker in their own Python"; fi
+
+cpp: $(VENV)/.installed-test
+	@if problem=$$(.ci/onnxruntime $(VENV)/onnxruntime $(BIN)/python); then :; \
+	else echo "$$problem; the test of the C++ example is skipped"; fi
 
 clean:
 	rm -rf $(VENV) $(GYM_VENV) build dist *.egg-info .pytest_cache .ruff_cache

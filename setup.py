@@ -22,8 +22,11 @@ setup(
     # configs/ and resources/ stand at the top of the repository; a wheel has them inside of the package (see paths.py).
     packages=[*find_packages(str(TOP), include=["legged_gym_ext", "legged_gym_ext.*"]), *DATA],
     package_dir=DATA,
-    package_data={name: ["**/*"] for name in DATA}
-    | {"legged_gym_ext.evaluation": ["templates/*"], "legged_gym_ext.deploy": ["templates/*", "cpp/**/*"]},
+    package_data={
+        **dict.fromkeys(DATA, ["**/*"]),
+        "legged_gym_ext.evaluation": ["templates/*"],
+        "legged_gym_ext.deploy": ["cpp/*", "templates/*"],
+    },
     entry_points={
         "console_scripts": [
             "legged-gym-train=legged_gym_ext.commands.train:command",

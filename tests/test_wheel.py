@@ -79,7 +79,7 @@ def test_a_wheel_has_all_modules_templates_configurations_and_robots(wheel: Path
 
     packaged = {f"legged_gym_ext/{name}" for name in inside("configs", "*") | inside("resources", "*")}
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == inside("legged_gym_ext", "*.py", "*.j2") | packaged
+    assert names == inside("legged_gym_ext", "*.py", "*.j2", "deploy/cpp/*", "deploy/templates/*") | packaged
 
 
 def test_a_source_distribution_makes_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _write_networks(export: Export, graphs: Mapping[str, Graph], folder: Path) -
     facts = metadata(export.specification)
     for name, graph in graphs.items():
         to_onnx(graph, facts, folder / f"{name}.onnx")
-        to_torchscript(graph).save(str(folder / f"{name}.pt"))
+        to_torchscript(graph, folder / f"{name}.pt")
     for name, network in plain_networks(export.student).items():
         torch.save(dict(network.state), folder / f"{name}.pth")
 

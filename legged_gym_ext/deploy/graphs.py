@@ -130,12 +130,26 @@ def to_onnx(graph: Graph, metadata: Mapping[str, str], path: Path) -> None:
     onnx.save(model, path)
 
 
-def to_torchscript(graph: Graph) -> torch.jit.ScriptModule:
-    """Return the graph in TorchScript, whose arguments have the inputs' names."""
+def to_torchscript(graph: Graph, path: Path) -> None:
+    """Write a TorchScript file, whose arguments have the inputs' names."""
     with warnings.catch_warnings(action="ignore"):  # that TorchScript is old; C++ programs load it
         script = torch.jit.trace(graph.eval(), graph.example(), check_trace=False)
         assert isinstance(script, torch.jit.ScriptModule)
-        return torch.jit.freeze(script)  # only what the graph needs
+        torch.jit.freeze(script).save(str(path))  # only what the graph needs
+    _drop_source_paths(path)
+
+
+def _drop_source_paths(path: Path) -> None:
+    """Write a TorchScript file anew without what tells where on this machine its source is."""
+    reader = torch._C.PyTorchFileReader(str(path))
+    written_by_itself = ("version", "byteorder", ".data/serialization_id")
+    names = [name for name in reader.get_all_records() if name not in written_by_itself]
+    records = {name: reader.get_record(name) for name in names if not name.endswith(".debug_pkl")}
+    del reader
+    writer = torch._C.PyTorchFileWriter(str(path))
+    for name, content in records.items():
+        writer.write_record(name, content, len(content))
+    writer.write_end_of_file()
 
 
 def metadata(specification: Specification) -> dict[str, str]:
