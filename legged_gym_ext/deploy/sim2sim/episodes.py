@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +53,7 @@ def run(
     return [done[place] for place in todo if place in done]
 
 
-def _walked(folder: Path, conditions: Conditions, todo: Sequence[Place], workers: int) -> Iterator[Episode]:
+def _walked(folder: Path, conditions: Conditions, todo: Sequence[Place], workers: int) -> Generator[Episode]:
     """Yield episodes as they are finished."""
     if workers == 1:
         walker = Walker(folder, conditions)

@@ -242,9 +242,7 @@ class Motors:
 
     def send(self, command: JointCommand) -> None:
         """Take joint targets and gains, which are to be copied: the policy uses their memory again."""
-        values = tuple(
-            np.array(part, dtype=np.float64) for part in (command.position, command.stiffness, command.damping)
-        )
+        values = command.position.copy(), command.stiffness.copy(), command.damping.copy()
         self._sent.append((self._step + self._delay, values))
 
     def step(self) -> None:

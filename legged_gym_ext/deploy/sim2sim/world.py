@@ -52,7 +52,7 @@ class World:
         self.data = mujoco.MjData(self.model)
         self.base = int(self.model.body_rootid[self.model.body(robot.feet[0]).id])
         """Number of the base's body."""
-        self.limits = dict.fromkeys(("torque", "speed", "position"), 0)
+        self.limits: dict[str, int] = dict.fromkeys(("torque", "speed", "position"), 0)
         """How often a joint was at its limit in a physics step: its torque was cut, it was faster, it was beyond."""
         self._joint_qpos = np.array([self.model.joint(name).qposadr[0] for name in robot.joints])
         self._joint_dofs = np.array([self.model.joint(name).dofadr[0] for name in robot.joints])
