@@ -8,12 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import imageio_ffmpeg
 import mujoco
 import numpy as np
 import pytest
@@ -30,6 +33,7 @@ from legged_gym_ext.deploy.sim2sim.course import End, Guide, Judge, Situation, b
 from legged_gym_ext.deploy.sim2sim.episodes import places, run
 from legged_gym_ext.deploy.sim2sim.robot import Robot, read_robot
 from legged_gym_ext.deploy.sim2sim.walk import Conditions, Episode, Motors, Walker, measure, walk
+from legged_gym_ext.deploy.sim2sim.watch import Viewer
 from legged_gym_ext.deploy.sim2sim.world import LEGS, TERRAIN, World
 from legged_gym_ext.envs import commands, terminations
 from legged_gym_ext.envs.outcome import ENDS
@@ -563,7 +567,7 @@ def test_episodes_end_as_the_trainings_do() -> None:
 def test_it_imports_neither_torch_nor_the_training() -> None:
     program = (
         "import sys, legged_gym_ext.deploy.sim2sim.__main__\n"
-        "from legged_gym_ext.deploy.sim2sim import camera, course, episodes, report, robot, walk, watch, world\n"
+        "from legged_gym_ext.deploy.sim2sim import camera, course, episodes, report, robot, walk, watch, web, world\n"
         "course.benchmark_tile('ramps', 9, 0), course.benchmark_tile('steps', 9, 0)\n"
         "print(*sorted(sys.modules))"
     )
@@ -899,3 +903,32 @@ def test_the_pretrained_policy_walks_by_its_folder_alone(tmp_path: Path) -> None
     for one in content["episodes"]:
         assert one["end"] == "finished" and one["waypoints"] == 8 and not one["damping"]
         assert 9.0 < one["images"] / one["time"] < 11.0  # the policy's 10 Hz of the camera's 30
+
+
+@pytest.mark.slow
+def test_the_web_viewer_shows_each_episode_in_real_time(small: Path) -> None:
+    walker, seen = Walker(small, conditions(small)), []
+    with closing(Viewer("web")) as viewer:
+        began = time.perf_counter()
+        for level in (0, 1):  # two models, one page
+            one = walk(walker, "flat", level, 0, viewer)
+            assert one
+            seen.append(one.time)
+        assert time.perf_counter() - began > sum(seen) - 0.1
+        assert viewer._handle.is_running()
+
+
+@pytest.mark.slow
+def test_a_film_has_what_the_policy_sees(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "films" / "one.mp4"
+    line = [sys.executable, "-m", "legged_gym_ext.deploy.sim2sim", str(small), "--terrain=flat", "--level=0"]
+    done = subprocess.run([*line, "--episodes=1", f"--video={path}"], cwd=ROOT, capture_output=True, text=True)
+    if "no OpenGL works here" in done.stderr:
+        pytest.skip("no OpenGL")
+    assert done.returncode == 0, done.stderr
+    frames = imageio_ffmpeg.read_frames(str(path))
+    size = next(frames)["size"]
+    pictures = [np.frombuffer(frame, np.uint8).reshape(size[1], size[0], 3) for frame in frames]
+    assert "flat, level 0, tile 0: " in done.stdout and len(pictures) > 5
+    inset = pictures[2][20:170, 20:300].astype(int)
+    assert (np.ptp(inset, axis=2) > 60).mean() > 0.8  # colours, which nothing else has

@@ -180,7 +180,7 @@ def summary(episodes: Sequence[Episode]) -> list[str]:
     sentences.append(
         f"Of all joints at all times, {percent(shares['torque'], 2)} % had their torque cut to its limit, "
         f"{percent(shares['speed'], 2)} % were faster than the URDF's limit, {percent(shares['position'], 2)} % were "
-        "beyond their range (limits are soft in MuJoCo)."
+        "on a stop of their range."
     )
     sentences.append(
         f"Of all joint targets, the runtime cut {percent(shares['target_range'], 2)} % to the range and "

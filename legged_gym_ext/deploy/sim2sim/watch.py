@@ -72,11 +72,10 @@ class Viewer:
                 _follow(self._handle.cam, world)
                 _show(self._handle.opt)
             return
-        from mujoco.studio import launch_web, viewer_protocol  # all of MuJoCo's studio
-
         if self._handle is None:
-            config = viewer_protocol.ViewerConfig(title="sim2sim", gfx="web", open_browser=has_display())
-            self._handle = launch_web.launch(config)
+            from legged_gym_ext.deploy.sim2sim.web import open_page  # imports all of MuJoCo's studio
+
+            self._handle = open_page(lambda camera, option: (_follow(camera, world), _show(option)))
         self._handle.set_model(world.model, data=world.data)
 
 

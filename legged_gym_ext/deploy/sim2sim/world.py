@@ -191,7 +191,9 @@ def _specify(robot: Robot, tile: Tile, friction: float, period: float) -> mujoco
         joint.solref_limit, joint.solimp_limit = [2 * period, 1.0], _STOP
         motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.set_to_motor()
-    for point in tile.waypoints:  # to be looked at
+    headlight = spec.visual.headlight  # for those who watch; so are the waypoints
+    headlight.ambient, headlight.diffuse = [0.45] * 3, [0.5] * 3
+    for point in tile.waypoints:
         spec.worldbody.add_site(pos=point, size=[0.05] * 3, rgba=[1, 0.6, 0.05, 1])
     for box in tile.boxes:
         spec.worldbody.add_geom(
