@@ -195,13 +195,28 @@ def test_torques_are_those_of_a_pd_law_within_the_limits(robot: Robot, flat: Wor
             limit = robot.torque_limits[joint]
             cut += abs(wanted) > limit
             expected.append(min(max(wanted, -limit), limit))
-        np.testing.assert_allclose(flat.torques(target, stiffness, damping), expected, rtol=1e-12)
+        np.testing.assert_allclose(flat.torques(target, stiffness, damping)[0], expected, rtol=1e-12)
         before = dict(flat.limits)
         flat.step(target, stiffness, damping)
         np.testing.assert_allclose(flat.data.actuator_force, expected, rtol=1e-12)
         saturated = int((np.abs(expected) == robot.torque_limits).sum())
         assert flat.limits["torque"] - before["torque"] == saturated
     assert cut > 100
+
+
+def test_motors_that_fade_drive_no_joint_beyond_its_speed_limit(robot: Robot, flat: World) -> None:
+    world = World(robot, tile_of([slab(0.0)]), fading=True)
+    pose, gains = robot.default_joint_pos, (np.full(10, 1e4), np.zeros(10))
+    for share, left in ((0.0, 1.0), (0.4, 1.0), (0.6, 0.8), (0.75, 0.5), (0.9, 0.2), (1.0, 0.0), (1.4, 0.0)):
+        for sign in (-1, 1):
+            world.place(np.array([0.0, 0.0, 3.0]), 0.0, pose)
+            world.data.qvel[6:] = sign * share * robot.joint_vel_limits
+            drives, brakes = (world.torques(pose + direction * sign, *gains)[0] for direction in (1.0, -1.0))
+            np.testing.assert_allclose(drives, sign * left * robot.torque_limits, atol=1e-9)
+            np.testing.assert_allclose(brakes, -sign * robot.torque_limits)
+    before = world.limits["torque"]
+    world.step(pose + 1.0, *gains)  # at 1.4 times the limits, backward: all of them drive what they can
+    assert world.limits["torque"] == before + 10
 
 
 def test_speeds_and_positions_beyond_the_limits_are_counted(robot: Robot, flat: World) -> None:
@@ -844,6 +859,7 @@ def test_flags_change_the_conditions(small: Path) -> None:
         assert conditions(small, f"--{flag}={value}").eyes == replace(Eyes(), **{name: expected})
     assert conditions(small, "--see_robot").eyes.see_robot
     changed = conditions(small, "--action_delay=0.01", "--friction=0.5", "--seed=4", "--camera_latency=0")
+    assert conditions(small, "--fading").fading and not changed.fading
     assert (changed.action_delay, changed.friction, changed.seed) == (0.01, 0.5, 4)
     assert changed.eyes.latency == changed.eyes.latency_jitter == 0
     args = command.parse([str(small)])

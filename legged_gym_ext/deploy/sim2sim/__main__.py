@@ -113,6 +113,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--noise", metavar="X", default="1", help="times policy.yaml's; or NAME=VALUE,... for single observations")
     add("--action_delay", metavar="S", type=float, help="until the drives have new targets (default: 0.005)")
     add("--friction", metavar="X", type=float, help="of the robot on the ground (default: 1)")
+    add("--fading", action="store_true", help="motors drive the less the quicker joints turn, up to their speed limits")
     add("--camera", metavar="WxH", help="pixels (default: 106x60)")
     add("--camera_fov", metavar="DEG", type=float, help="horizontal (default: 87)")
     add("--camera_rate", metavar="HZ", type=float, help="(default: 30)")
@@ -172,6 +173,7 @@ def make_conditions(args: argparse.Namespace, specification: Mapping[str, Any]) 
         speed=(low + high) / 2 if args.speed is None else args.speed,
         noise=_noise(args.noise, specification),
         eyes=replace(Eyes(see_robot=args.see_robot), **{name: v for name, v in eyes.items() if v is not None}),
+        fading=args.fading,
         seed=args.seed,
         **{name: value for name, value in others.items() if value is not None},
     )
@@ -220,7 +222,8 @@ def describe(
         "levels": args.level,
         "episodes": len(args.terrain) * len(args.level) * args.episodes,
         "speed": f"{conditions.speed:g} m/s",
-        "physics": f"MuJoCo, {1000 * period / substeps:g} ms, torque motors; friction {conditions.friction:g}",
+        "physics": f"MuJoCo, {1000 * period / substeps:g} ms; friction {conditions.friction:g}",
+        "motors": "torque that fades with speed" if conditions.fading else "torque at any speed",
         "control": f"{1000 * period:g} ms, drives {1000 * conditions.action_delay:g} ms late",
         "camera": asdict(conditions.eyes),
         "noise": dict(conditions.noise),

@@ -44,6 +44,8 @@ class Conditions:
     action_delay: float = 0.005
     """From the moment that joints are read to the moment that their drives have the new targets, s."""
     friction: float = 1.0
+    fading: bool = False
+    """Whether motors drive the less the quicker their joints turn, see ``World``."""
     seed: int = 0
 
 
@@ -129,7 +131,7 @@ def walk(walker: Walker, kind: str, level: int, number: int, watch: Watch | None
     conditions, robot, policy = walker.conditions, walker.robot, walker.policy
     rng = np.random.default_rng([conditions.seed, zlib.crc32(kind.encode()), level, number])
     tile = course.benchmark_tile(kind, level, number)
-    world = World(robot, tile, conditions.friction)
+    world = World(robot, tile, conditions.friction, conditions.fading)
     joints = robot.default_joint_pos + rng.uniform(-1, 1, len(robot.joints)) * course.START_JOINTS
     spread, height = course.START_SPREAD, robot.base_height + course.START_CLEARANCE
     place = np.array([rng.uniform(-spread, spread), rng.uniform(-spread, spread), height])

@@ -40,10 +40,13 @@ class World:
         robot: The robot.
         tile: The tile.
         friction: Coefficient of sliding friction between the robot and anything.
+        fading: Whether a motor drives the less the quicker its joint turns: with all of its torque up to half of the
+            joint's speed limit, not at all from the limit on. It brakes as ever. In training it drives at any speed.
     """
 
-    def __init__(self, robot: Robot, tile: Tile, friction: float) -> None:
+    def __init__(self, robot: Robot, tile: Tile, friction: float = 1.0, fading: bool = False) -> None:
         self.robot = robot
+        self._fading = fading
         self.substeps = substeps(robot.control_period)
         """Physics steps in a control period."""
         self.period = robot.control_period / self.substeps
@@ -126,23 +129,30 @@ class World:
         self.data.qpos[self._joint_qpos] = joint_pos
         mujoco.mj_forward(self.model, self.data)
 
-    def torques(self, target: np.ndarray, stiffness: np.ndarray, damping: np.ndarray) -> np.ndarray:
-        """Return what the drives make of joint targets now, (J,), N m: PD with the joint at rest, within the limits."""
-        wanted = stiffness * (target - self.joint_pos) - damping * self.joint_vel
-        return np.clip(wanted, -self.robot.torque_limits, self.robot.torque_limits)
+    def torques(self, target: np.ndarray, stiffness: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the motors do now, (J,), N m, and whether they were asked for more than they can, (J,) bool.
+
+        PD toward targets (J,), rad, at rest, with gains (J,).
+        """
+        speed = self.joint_vel
+        wanted = stiffness * (target - self.joint_pos) - damping * speed
+        limit = self.robot.torque_limits
+        if self._fading:
+            left = np.clip(2 - 2 * np.abs(speed) / self.robot.joint_vel_limits, 0.0, 1.0)
+            limit = np.where(wanted * speed > 0, limit * left, limit)
+        return np.clip(wanted, -limit, limit), np.abs(wanted) > limit
 
     def step(self, target: np.ndarray, stiffness: np.ndarray, damping: np.ndarray) -> None:
         """Advance one physics step with joint targets (J,), rad, and gains (J,) of the moment."""
         robot, joint_pos = self.robot, self.joint_pos
         low, high = robot.joint_pos_limits.T
-        torques = self.torques(target, stiffness, damping)
+        self.data.ctrl[:], cut = self.torques(target, stiffness, damping)
         for name, at_limit in (
-            ("torque", np.abs(torques) >= robot.torque_limits),
+            ("torque", cut),
             ("speed", np.abs(self.joint_vel) > robot.joint_vel_limits),
             ("position", (joint_pos < low) | (joint_pos > high)),
         ):
             self.limits[name] += int(np.count_nonzero(at_limit))
-        self.data.ctrl[:] = torques
         mujoco.mj_step(self.model, self.data)
 
     def _find_soles(self) -> np.ndarray:
