@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -749,6 +750,13 @@ def test_ctrl_c_keeps_what_is_finished(small: Path, monkeypatch: pytest.MonkeyPa
     assert told == ["interrupted: 2 of 4 episodes are finished"]
 
 
+def test_a_process_that_dies_ends_it_and_keeps_what_is_finished(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episodes, "_begin", os._exit)  # what a process is begun with is no exit code: it dies
+    told: list[str] = []
+    assert run(small, conditions(small), places(["flat"], [0, 1], 1), 2, told.append) == []
+    assert told == ["a process has ended, for want of memory?: 0 of 2 episodes are finished"]
+
+
 def test_a_policy_whose_camera_is_late_lets_go_and_that_is_told(small: Path) -> None:
     """Older than 0.3 s: the robot goes down with damped joints."""
     one = walk(Walker(small, conditions(small, "--camera_latency=0.5")), "flat", 0, 0)
@@ -882,6 +890,7 @@ def test_flags_change_the_conditions(small: Path) -> None:
         (["--camera=10"], "--camera 10; expected columns and rows"),
         (["--compare=/nowhere.json"], "--compare: cannot read"),
         (["--video=/tmp/x.avi"], "mp4"),
+        (["--out=/dev/null/x"], "--out /dev/null/x: "),
         (["--nothing"], "unrecognized arguments: --nothing"),
     ],
 )

@@ -60,6 +60,11 @@ def main(argv: list[str]) -> None:
         facts = describe(args, conditions, specification, Walker(args.folder, conditions).robot.control_period)
     except PolicyError as error:
         raise UserError(str(error)) from None
+    if args.out:
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {args.out}: {error.strerror}") from error
     for name, value in facts.items():
         print(f"{name:<16}{_text(value)}")
     print(flush=True)

@@ -6,6 +6,8 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +27,9 @@ def places(kinds: Sequence[str], levels: Sequence[int], episodes: int) -> list[P
 def run(
     folder: Path, conditions: Conditions, todo: Sequence[Place], workers: int, report: Callable[[str], None]
 ) -> list[Episode]:
-    """Walk all of ``todo`` and return the episodes that are finished, in its order; all of them, unless Ctrl-C came.
+    """Walk all of ``todo`` and return the episodes that are finished, in its order.
+
+    That is all of them, unless Ctrl-C came or a process died.
 
     An episode is the same in whatever process it is walked.
 
@@ -48,8 +52,9 @@ def run(
                     left = timedelta(seconds=round((now - started) / len(done) * (len(todo) - len(done))))
                     success = sum(each.end is End.FINISHED for each in done.values()) / len(done)
                     report(f"[{len(done)}/{len(todo)}] success {success:.0%}   time left {left}")
-    except KeyboardInterrupt:
-        report(f"interrupted: {len(done)} of {len(todo)} episodes are finished")
+    except (KeyboardInterrupt, BrokenProcessPool) as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "a process has ended, for want of memory?"
+        report(f"{reason}: {len(done)} of {len(todo)} episodes are finished")
     return [done[place] for place in todo if place in done]
 
 
@@ -64,8 +69,12 @@ def _walked(folder: Path, conditions: Conditions, todo: Sequence[Place], workers
         return
     # Not forked: threads of the parent (ONNX Runtime's, BLAS's) would be missing in the child.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _begin, (folder, conditions)) as pool:
-        yield from pool.imap_unordered(_walk, todo)
+    pool = ProcessPoolExecutor(workers, context, _begin, (folder, conditions))
+    try:
+        for walked in as_completed([pool.submit(_walk, place) for place in todo]):
+            yield walked.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _walker: Walker | None = None
