@@ -640,7 +640,7 @@ def test_cells_and_their_sums() -> None:
     assert cells["gaps", None] == report.Count(11, 14) and cells["all", 3] == report.Count(8, 12)
     assert cells["all", None] == report.Count(12, 16) and len(cells) == 8
     assert cells["gaps", 3].interval == wilson(7, 10)
-    table = report.success_text(cells, ["flat", "gaps"], [3, 5]).splitlines()
+    table = report.success_text(cells, ["flat", "beams", "gaps"], [3, 5]).splitlines()
     assert table[1].split() == ["flat", "50", "50"] and table[3].split() == ["gaps", "70", "100", "79"]
     assert table[5].split() == ["all", "kinds", "67", "100", "75"]
     assert "40 to 89" in table[4]
@@ -723,8 +723,33 @@ def test_an_episode_is_the_same_whatever_came_before(small: Path) -> None:
     assert (other.kind, other.level, other.tile) == ("steps", 5, 1)
     assert first.end in (End.TIPPED, End.SANK, End.FELL_IN) and 0.1 < first.time < 3
     assert first.images >= 1 and 0.02 < first.image_age < 0.2 and not first.damping
-    changed = walk(Walker(small, conditions(small, "--seed=1")), "gaps", 3, 0)
-    assert changed and without_clock([changed]) != without_clock([first])
+    for flag in (
+        "--seed=1",
+        "--speed=1.3",
+        "--friction=0.3",
+        "--noise=0",
+        "--action_delay=0.02",
+        "--holes=0.3",
+    ):
+        changed = walk(Walker(small, conditions(small, flag)), "gaps", 3, 0)
+        assert changed and without_clock([changed]) != without_clock([first]), flag
+
+
+def test_motors_fade_if_asked_to(small: Path) -> None:
+    for flags, fading in (((), False), (("--fading",), True)):
+        found: list[bool] = []
+        walk(
+            Walker(small, conditions(small, *flags)), "flat", 0, 0, lambda world, *_: bool(found.append(world._fading))
+        )
+        assert found == [fading]
+
+
+def test_images_are_as_old_as_they_are_late(small: Path) -> None:
+    for latency in (0.0, 0.12):
+        one = walk(Walker(small, conditions(small, f"--camera_latency={latency}", "--camera_jitter=0")), "flat", 0, 0)
+        assert one and not one.damping and one.images > 2
+        # An image is used until the next one comes, 0.1 s later, and comes up to a control step before it is used.
+        assert latency + 0.03 < one.image_age < latency + 0.075
 
 
 def test_episodes_are_the_same_in_other_processes(small: Path) -> None:

@@ -145,7 +145,7 @@ def _difference(first: Count, second: Count) -> Difference:
 def success_text(cells: Cells, kinds: Sequence[str], levels: Sequence[int]) -> str:
     """Return the table of success for a terminal: percent, and below it the 95 % interval."""
     columns = [*levels, *([None] if len(levels) > 1 else [])]
-    rows = [*kinds, *([ALL] if len(kinds) > 1 else [])]
+    rows = [kind for kind in (*kinds, *([ALL] if len(kinds) > 1 else [])) if (kind, None) in cells]
     lines = [f"{'success, %':<16}" + "".join(f"{_level(level):>12}" for level in columns)]
     for kind in rows:
         found = [cells.get((kind, level)) for level in columns]
