@@ -284,6 +284,20 @@ def test_what_is_just_possible_is_not_damped(policy: Policy, change: Callable[[R
     assert policy.act(state).mode is Mode.POLICY
 
 
+def test_joints_without_a_speed_limit(folder: tuple[Path, SmallPolicy], tmp_path: Path, clock: Clock):
+    path = with_changes(
+        Path(shutil.copytree(folder[0], tmp_path / "folder")), robot={"joint_vel_limits": [math.inf] * JOINTS}
+    )
+    policy = ready(Policy(path, clock=clock))
+    state = a_state(policy)
+    state.joint_vel[2] = 400.0
+    assert policy.act(state).mode is Mode.POLICY
+    for value in (math.inf, -math.inf, math.nan):
+        policy.reset()
+        state.joint_vel[2] = value
+        assert policy.act(state).reason == f"joint_vel of left_hip_pitch_joint is {value}"
+
+
 def test_a_reset_begins_an_episode_like_the_first(folder: tuple[Path, SmallPolicy], clock: Clock):
     """Nothing of what was before is left: memory, actions, clock, limiter."""
     path = folder[0]
