@@ -735,13 +735,15 @@ def test_an_episode_is_the_same_whatever_came_before(small: Path) -> None:
         assert changed and without_clock([changed]) != without_clock([first]), flag
 
 
-def test_motors_fade_if_asked_to(small: Path) -> None:
-    for flags, fading in (((), False), (("--fading",), True)):
-        found: list[bool] = []
-        walk(
-            Walker(small, conditions(small, *flags)), "flat", 0, 0, lambda world, *_: bool(found.append(world._fading))
-        )
-        assert found == [fading]
+@pytest.mark.parametrize(("flags", "fading"), [((), False), (("--fading",), True)])
+def test_motors_fade_if_asked_to(small: Path, flags: tuple[str, ...], fading: bool) -> None:
+    found: list[bool] = []
+
+    def watch(world: World, guide: Guide, image: np.ndarray | None) -> bool:
+        found.append(world._fading)
+        return False
+
+    assert walk(Walker(small, conditions(small, *flags)), "flat", 0, 0, watch) is None and found == [fading]
 
 
 def test_images_are_as_old_as_they_are_late(small: Path) -> None:
