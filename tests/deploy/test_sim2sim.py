@@ -42,6 +42,7 @@ from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, benchmark_config
 from legged_gym_ext.evaluation.intervals import holm, independent_difference, wilson
+from legged_gym_ext.evaluation.wording import percent
 from legged_gym_ext.paths import ROOT
 from legged_gym_ext.robot import load_robot
 from legged_gym_ext.rotations import matrix_from_quat
@@ -667,11 +668,25 @@ def test_a_comparison_is_of_two_samples_cell_by_cell(tmp_path: Path) -> None:
     assert re.search(r"gaps, level 3 +70 +100 +-30\.0 .*, beyond chance", text)
 
 
+def test_the_published_evaluation_is_compared_with_as_a_table() -> None:
+    heading, cells = report.read_evaluation(ROOT / "docs" / "evaluation" / "report.csv")
+    assert heading == {} and cells.keys() == {"nominal", "randomized"}
+    lines = (ROOT / "docs" / "evaluation" / "report.md").read_text("utf-8").splitlines()
+    table = lines[lines.index("**Student, randomized: success in % by level**") + 4 :]
+    for line, kind in zip(table, KINDS, strict=False):
+        name, *shares = (cell.strip() for cell in line.strip("|").split("|"))
+        assert name == kind
+        found = [cells["randomized"][kind, level] for level in (*range(10), None)]
+        assert [percent(one.share) for one in found] == [share.replace("\\", "") for share in shares]
+        assert [one.episodes for one in found] == [100] * 10 + [1000]
+
+
 def test_what_is_no_evaluation_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     (tmp_path / "text.json").write_text("no json")
     (tmp_path / "list.json").write_text("[1]")
     evaluation(tmp_path / "teacher.json", {("gaps", 3): (1, 2)}, policy="teacher")
-    for name in ("text.json", "list.json", "teacher.json", "missing.json"):
+    for name in ("text.json", "list.json", "teacher.json", "missing.json", "other.csv"):
         with pytest.raises(UserError, match=f"^--compare.*{name}") as caught:
             report.read_evaluation(tmp_path / name)
         assert "\n" not in str(caught.value)

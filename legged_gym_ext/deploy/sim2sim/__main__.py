@@ -87,7 +87,9 @@ def main(argv: list[str]) -> None:
         heading, cells = evaluation
         against = report.compare(report.count_episodes(done), cells)
         print(f"\n{report.comparison_text(against)}", flush=True)
-        facts["compared with"] = f"{heading['run']}, checkpoint {heading['checkpoint']}"
+        facts["compared with"] = (
+            f"{heading['run']}, checkpoint {heading['checkpoint']}" if heading else str(args.compare)
+        )
         print("\n".join(unlike(heading, conditions)), flush=True)
     if args.out:
         report.write(args.out, facts, done, against)
@@ -112,7 +114,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seed", metavar="N", type=int, default=0, help="of starts, noise and delays; tiles are the benchmark's")
     add("--workers", metavar="N", type=int, help="processes (default: one for each core)")
     add("--out", metavar="DIR", type=Path, help="write the report there, as JSON and Markdown")
-    add("--compare", metavar="JSON", type=Path, help="report.json of evaluate.py, of the same policy")
+    add("--compare", metavar="JSON", type=Path, help="report.json, or .csv, of evaluate.py, of the same policy")
     add("--viewer", metavar="{web,window}", help="watch it live, in one process")
     add("--video", metavar="PATH", type=Path, help="write an mp4, in one process")
     add("--noise", metavar="X", default="1", help="times policy.yaml's; or NAME=VALUE,... for single observations")
@@ -258,13 +260,13 @@ def watched(args: argparse.Namespace, conditions: Conditions, todo: Sequence[tup
 
 def unlike(heading: Mapping[str, Any], conditions: Conditions) -> Iterable[str]:
     """Yield a line for each thing that makes an evaluation no fair comparison."""
-    for name, theirs, ours in (
-        ("tiles", heading["seed"], course.TILE_SEED),
-        ("time limit", heading["time_limit"], course.TIME_LIMIT),
-        ("commanded speed", heading["commanded_speed"], conditions.speed),
+    for name, key, ours in (
+        ("tiles", "seed", course.TILE_SEED),
+        ("time limit", "time_limit", course.TIME_LIMIT),
+        ("commanded speed", "commanded_speed", conditions.speed),
     ):
-        if theirs != ours:
-            yield f"not alike: {name}: {theirs} there, {ours} here"
+        if key in heading and heading[key] != ours:
+            yield f"not alike: {name}: {heading[key]} there, {ours} here"
 
 
 def _choices(flag: str, given: str | None, allowed: Iterable[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -86,30 +88,42 @@ class Against:
 
 
 def read_evaluation(path: Path) -> tuple[dict[str, Any], dict[str, Cells]]:
-    """Return the heading of a report.json of evaluate.py, and the student's cells by setting.
+    """Return the heading of a report of evaluate.py, and the student's cells by setting.
+
+    Args:
+        path: Its report.json, or its report.csv, which has no heading: then that is empty.
 
     Raises:
         UserError: It cannot be read, or is none.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if path.suffix == ".csv":
+            heading, cells = {}, [_from_text(row) for row in csv.DictReader(io.StringIO(text))]
+        else:
+            content = json.loads(text)
+            heading, cells = dict(content["heading"]), content["cells"]
         counts: dict[str, dict[tuple[str, int], Count]] = {}
-        for cell in content["cells"]:
+        for cell in cells:
             # Neither teachers, nor wrong images, nor robustness sweeps, nor sums.
             is_its = cell["policy"] == "student" and cell["sight"] == "true" and "=" not in cell["setting"]
             if is_its and cell["kind"] != ALL and cell["level"] is not None:
                 found = Count(cell["outcomes"][End.FINISHED], cell["episodes"])
                 counts.setdefault(cell["setting"], {})[cell["kind"], cell["level"]] = found
-        heading = dict(content["heading"])
     except OSError as error:
         raise UserError(f"--compare: cannot read '{path}': {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"--compare '{path}' is no report.json of evaluate.py ({type(error).__name__}: {error})"
-        ) from None
+        raise UserError(f"--compare '{path}' is no report of evaluate.py ({type(error).__name__}: {error})") from None
     if not counts:
         raise UserError(f"--compare '{path}' has no results of a student")
     return heading, {setting: count_cells(found) for setting, found in counts.items()}
+
+
+def _from_text(row: Mapping[str, str]) -> dict[str, Any]:
+    """Return a row of a report.csv as it is in a report.json."""
+    level, finished = row["level"], row[End.FINISHED]
+    numbers = {"level": int(level) if level else None, "episodes": int(row["episodes"])}
+    return {**row, **numbers, "outcomes": {End.FINISHED: int(finished)}}
 
 
 def compare(here: Cells, there: Mapping[str, Cells]) -> list[Against]:
