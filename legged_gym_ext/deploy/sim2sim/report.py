@@ -130,14 +130,16 @@ def compare(here: Cells, there: Mapping[str, Cells]) -> list[Against]:
     """Return the differences in the cells that both have, by setting; sums are over those cells only."""
     found: list[Against] = []
     for setting, cells in there.items():
-        common = {place for place in here.keys() & cells.keys() if place[0] != ALL and place[1] is not None}
+        common = [place for place in _in_order(here) if place in cells]
         ours, theirs = (
-            count_cells({(kind, level): side[kind, level] for kind, level in common if level is not None})
+            count_cells(
+                {(kind, level): side[kind, level] for kind, level in common if kind != ALL and level is not None}
+            )
             for side in (here, cells)
         )
         rows = [
-            Against(setting, *place, own, theirs[place], _difference(own, theirs[place]), 1.0)
-            for place, own in ours.items()
+            Against(setting, *place, ours[place], theirs[place], _difference(ours[place], theirs[place]), 1.0)
+            for place in _in_order(ours)
         ]
         sorts: dict[tuple[bool, bool], list[int]] = {}
         for index, row in enumerate(rows):
@@ -238,8 +240,13 @@ def write(folder: Path, facts: Mapping[str, Any], episodes: Sequence[Episode], a
         "facts": facts,
         "summary": summary(episodes),
         "cells": [
-            {"kind": kind, "level": level, **asdict(found), "low": found.interval[0], "high": found.interval[1]}
-            for (kind, level), found in _in_order(cells, episodes)
+            {
+                "kind": place[0],
+                "level": place[1],
+                **asdict(cells[place]),
+                **dict(zip(("low", "high"), cells[place].interval, strict=True)),
+            }
+            for place in _in_order(cells)
         ],
         "against": [{**asdict(row), "beyond_chance": row.beyond_chance} for row in against],
         "episodes": [asdict(episode) for episode in episodes],
@@ -305,10 +312,10 @@ def document(facts: Mapping[str, Any], episodes: Sequence[Episode], against: Seq
     )
 
 
-def _in_order(cells: Cells, episodes: Sequence[Episode]) -> list[tuple[tuple[str, int | None], Count]]:
-    """Return cells by kind, as the episodes have them, then by level; sums come last."""
-    kinds = [*dict.fromkeys(episode.kind for episode in episodes), ALL]
-    return sorted(cells.items(), key=lambda item: (kinds.index(item[0][0]), item[0][1] is None, item[0][1] or 0))
+def _in_order(cells: Cells) -> list[tuple[str, int | None]]:
+    """Return the places of cells by kind, in the order in which these appear, then by level; sums come last."""
+    kinds = [*dict.fromkeys(kind for kind, _ in cells if kind != ALL), ALL]
+    return sorted(cells, key=lambda place: (kinds.index(place[0]), place[1] is None, place[1] or 0))
 
 
 def _kind(kind: str) -> str:
