@@ -24,8 +24,8 @@ GOLDEN_EPISODE = 80
 RANGE_MARGIN = 0.25
 """Of the width of what was seen, on each side."""
 RATE_MARGIN = 0.5
-"""Of what was seen. The rollout has no disturbances; with all of them, these margins left the pretrained policy alone in 588
-of 589 episodes that reached the end (docs/RESULTS.md)."""
+"""Of what was seen. The rollout has no disturbances; under all of them, these margins left the pretrained policy alone
+in 588 of 589 episodes that reached the end (docs/RESULTS.md)."""
 
 
 @dataclass(frozen=True)
