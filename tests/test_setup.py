@@ -201,3 +201,68 @@ def test_what_says_where_runs_go_comes_with_a_clone_and_is_no_run() -> None:
     files = ("logs/README.md", "logs/walk_flat/2026-01-01_00-00-00/model_1.pt", "logs/terrain.png")
     done = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == list(files[1:])
+
+
+def onnxruntime(checkout: Path, library: Path | str, **variables: str) -> tuple[int, str]:
+    """Run .ci/onnxruntime with a Python whose package has this library; return its exit code and what it printed."""
+    python = checkout / "python_with_package"
+    python.write_text(f"#!/bin/bash\necho {library}\n", "utf-8")
+    python.chmod(0o755)
+    command = (checkout / ".ci" / "onnxruntime", checkout / "out", python)
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_onnx_runtime_for_cpp_links_the_package_of_today(checkout: Path) -> None:
+    """Headers that are there are not loaded again."""
+    (checkout / "out" / "include").mkdir(parents=True)
+    (checkout / "out" / "include" / "onnxruntime_cxx_api.h").touch()
+    for version in ("1.30.0", "1.31.0"):
+        library = checkout / f"libonnxruntime.so.{version}"
+        library.write_text(version, "utf-8")
+        assert onnxruntime(checkout, library, PATH=no_npm(checkout)) == (0, "")
+        for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+            assert (checkout / "out" / "lib" / name).read_text("utf-8") == version
+
+
+def no_npm(checkout: Path, npm: str = "") -> str:
+    """Return a PATH without npm, or with another one."""
+    folder = checkout / "tools"
+    folder.mkdir(exist_ok=True)
+    for tool in ("bash", "env", "mkdir", "ln", "mktemp", "rm", "mv", "cp", "tar", "gzip", "timeout", "sha512sum"):
+        path = shutil.which(tool)
+        assert path, tool
+        (folder / tool).unlink(missing_ok=True)
+        (folder / tool).symlink_to(path)
+    if npm:
+        (folder / "npm").write_text(f"#!/bin/bash\n{npm}\n", "utf-8")
+        (folder / "npm").chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("npm", "problem"),
+    [
+        ("", "its headers come with npm, which is not here"),
+        ("echo registry out of order >&2; exit 1", "npm could not load @qvac/onnx@"),
+        ("echo another package > package.tgz", r"@qvac/onnx@\S+ is not what it was"),
+    ],
+)
+def test_without_onnx_runtime_for_cpp_one_line_says_why(checkout: Path, npm: str, problem: str) -> None:
+    library = checkout / "libonnxruntime.so.1.30.0"
+    library.touch()
+    code, printed = onnxruntime(checkout, library, PATH=no_npm(checkout, npm))
+    assert code == 1
+    assert re.match(f"no ONNX Runtime for C\\+\\+: {problem}", printed)
+    assert printed.count("\n") == 1
+    assert not (checkout / "out").exists()
+
+
+def test_make_cpp_goes_on_without_onnx_runtime(checkout: Path) -> None:
+    done = run("make", "cpp", f"PYTHON={fake_python(checkout)}", cwd=checkout)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == (
+        "no ONNX Runtime for C++: this system's package onnxruntime has no library for C++; "
+        "the test of the C++ example is skipped"
+    )

@@ -24,8 +24,8 @@ GOLDEN_EPISODE = 80
 RANGE_MARGIN = 0.25
 """Of the width of what was seen, on each side."""
 RATE_MARGIN = 0.5
-"""Of what was seen. With these two a limiter was never active in the pretrained policy's episodes that reached the end,
-with noise, domain randomization, latency and pushes at full strength; without any margin it was (docs/RESULTS.md)."""
+"""Of what was seen. The rollout has no disturbances; under all of them, these margins left the pretrained policy alone
+in 588 of 589 episodes that reached the end (docs/RESULTS.md)."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import random_export
 from small_folder import SmallPolicy, write_small_folder
 
 from legged_gym_ext.paths import ROOT
@@ -49,12 +50,26 @@ def build(*command: str | Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, built as its README says, but warnings are errors."""
-    folder = tmp_path_factory.mktemp("build")
-    build("cmake", "-S", SOURCES, "-B", folder, f"-DONNXRUNTIME_ROOT={ONNXRUNTIME}", "-DCMAKE_CXX_FLAGS=-Werror")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a student with random weights."""
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    random_export.write(folder, random_export.small_student_config("gait_phase"), steps=30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def program(exported: Path) -> Path:
+    """The example, built in an exported folder as its README says, but warnings are errors."""
+    source, folder = exported / "cpp", exported / "cpp" / "build"
+    build("cmake", "-S", source, "-B", folder, f"-DONNXRUNTIME_ROOT={ONNXRUNTIME}", "-DCMAKE_CXX_FLAGS=-Werror")
     build("cmake", "--build", folder)
     return folder / "play_golden"
+
+
+@needs_onnxruntime
+def test_it_plays_what_was_exported(program: Path, exported: Path) -> None:
+    done = run(program, exported)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 class Folder:

@@ -242,6 +242,7 @@ def test_where_no_episode_reached_the_end_all_count() -> None:
     seen = watched([[[1.0, 0.0]] * 3, [[0.0, 2.0]] * 3], [(1, Outcome.TIPPED), (2, Outcome.TIMED_OUT)])
     assert (seen.episodes, seen.finished) == (2, 0)
     np.testing.assert_allclose(seen.target_high, [0.6, 0.9])
+    np.testing.assert_allclose(seen.target_rate, [0.5, 0.5])  # of the first targets, from 0.75 to 0.5 rad in 0.5 s
     np.testing.assert_allclose(seen.commands, [[0.0, 2.0]] * 4)
 
 
