@@ -13,7 +13,7 @@ from legged_gym_ext.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.robot import Robot, load_robot
 from legged_gym_ext.simulators.mujoco.model import make_spec
 from legged_gym_ext.terrain.boxes import CENTER, HALF, MAX_BOXES, QUAT
-from legged_gym_ext.terrain.library import make
+from legged_gym_ext.terrain.tiles import make
 
 HALF_LENGTH, HALF_WIDTH, HALF_THICKNESS = 0.1, 0.05, 0.02  # of the URDF's sole
 STEPS = 75  # control steps: 1.5 s, by when a robot without a policy falls

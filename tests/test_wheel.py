@@ -17,7 +17,7 @@ from legged_gym_ext.paths import CONFIGS, ROOT, resolve
 pytestmark = pytest.mark.slow
 
 SOURCES = ("legged_gym_ext", "configs", "resources", "setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in")
-SOURCES += ("README.md", "CHANGELOG.md", "LICENSE", "train.py", "play.py", "evaluate.py")
+SOURCES += ("README.md", "CHANGELOG.md", "LICENSE", "train.py", "play.py", "evaluate.py", "export.py")
 TINY = ("--num_envs=2", "--headless", "env.episode_length_s=0.2", "terrain.levels=2", "terrain.variants=1")
 
 
@@ -111,6 +111,18 @@ def test_the_installed_package_finds_its_own_files(bin_folder: Path, tmp_path: P
     assert Path(robot).read_bytes() == resolve("resources/robots/biped10/biped10.urdf").read_bytes()
     assert Path(logs) == Path("logs")  # of the current folder
     assert tasks == sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def test_the_installed_package_has_what_goes_into_an_exported_folder(bin_folder: Path, tmp_path: Path) -> None:
+    code = (
+        "from legged_gym_ext.deploy import document, folder\n"
+        "print(folder.RUNTIME.is_file(), (folder.CPP / 'main.cpp').is_file(), document.TEMPLATES.is_dir())\n"
+        "print(folder.licence(), end='')"
+    )
+    there, licence = run(bin_folder / "python", "-c", code, cwd=tmp_path).split("\n", 1)
+    assert there == "True True True"
+    assert licence == (ROOT / "LICENSE").read_text("utf-8")
+    assert run(bin_folder / "legged-gym-export", "--help", cwd=tmp_path).startswith("usage: legged-gym-export ")
 
 
 def test_the_installed_commands_train_and_play_in_the_current_folder(bin_folder: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from legged_gym_ext.config.fields import (
 from legged_gym_ext.config.sections import add_section
 from legged_gym_ext.models.encoders import EncoderOptions, option_classes
 from legged_gym_ext.simulators import ENGINES, engine_names
-from legged_gym_ext.terrain.kinds import KINDS
+from legged_gym_ext.terrain.config import TerrainConfig
 
 
 @dataclass
@@ -93,22 +93,6 @@ class RobotConfig:
     action_scale: float = positive(0.25)
     soft_limit: float = share(0.9)  # share of the joint range that is free of the joint-limit reward
     hips: list[str] = field(default_factory=lambda: ["hip_yaw", "hip_roll"])  # name parts: the hip deviation reward
-
-
-@dataclass
-class TerrainConfig:
-    """The library of tiles. Besides what is here it has a section for each kind of obstacle (terrain/kinds)."""
-
-    seed: int = number(0, at_least=0, at_most=2**63 - 1)  # larger ones are the benchmarks' (evaluation)
-    levels: int = count(10, at_most=1000)
-    variants: int = count(4, at_most=1000)  # random variants of every (kind, level)
-    length: float = number(12.0, at_least=1, at_most=1000)  # of the course, from the start line to the last waypoint
-    width: float = number(4.0, at_least=1)
-    waypoints: int = count(8, at_least=3)
-
-
-for _name, _kind in KINDS.items():
-    add_section(TerrainConfig, _name, _kind.section)
 
 
 @dataclass

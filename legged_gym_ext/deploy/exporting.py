@@ -11,7 +11,7 @@ import torch
 from legged_gym_ext.config.files import load_saved_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.deploy.folder import CARD, Export
-from legged_gym_ext.deploy.golden import GOLDEN_EPISODE, record, watch, with_margin
+from legged_gym_ext.deploy.golden import GOLDEN_EPISODE, including, record, watch, with_margin
 from legged_gym_ext.deploy.specification import Trained, action_of, camera_of, observations_of, specify, versions
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.evaluation.rollout import overrides
@@ -44,7 +44,8 @@ def export(config: Config, checkpoint: Path, changes: Sequence[str] = ()) -> Exp
         robot = env.robot
         table, action = observations_of(config, robot, student), action_of(config, robot)
         seen = watch(env, student, levels, table, action)
-    time = (GOLDEN_EPISODE - 0.5) * config.sim.dt * config.sim.decimation  # rounded up to whole steps
+    period = config.sim.dt * config.sim.decimation
+    time = (GOLDEN_EPISODE - 0.5) * period  # rounded up to whole steps
     few = [*changes, f"env.num_envs={len(KINDS)}", f"env.episode_length_s={time}"]
     with rollout_env(checkpoint, few) as (env, _):
         golden = record(env, student, (levels + 1) // 2, table, camera_of(config))
@@ -58,7 +59,7 @@ def export(config: Config, checkpoint: Path, changes: Sequence[str] = ()) -> Exp
         seed=saved["seed"],
         versions=versions(),
     )
-    safety = with_margin(seen, robot, action)
+    safety = with_margin(including(seen, golden, action, period), robot, action)
     specification = specify(config, robot, student, safety, seen.commands, trained)
     return Export(student, specification, golden, seen, robot.urdf, checkpoint.parent / CARD)
 

@@ -8,11 +8,12 @@ import math
 import os
 import shutil
 import tempfile
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import distribution
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def write(export: Export, folder: Path) -> None:
         (new / GOLDEN_FILE).write_bytes(_npz({**arrays, **export.golden.vectors, **outputs}))
         shutil.copyfile(RUNTIME, new / RUNTIME_FILE)
         shutil.copytree(CPP, new / "cpp", ignore=shutil.ignore_patterns("__pycache__", "build"))
-        shutil.copyfile(export.urdf, new / URDF)
+        _copy_robot(export.urdf, new)
         (new / "LICENSE").write_text(licence(), "utf-8")
         if export.card.is_file():
             shutil.copyfile(export.card, new / CARD)
@@ -101,37 +102,33 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """
     require_free(folder)
     folder = folder.resolve()
-    made: list[Path] = []
+    parents: list[Path] = []
+    temporary = None
     try:
         for parent in reversed([folder.parent, *folder.parent.parents]):
             if not parent.exists():
                 parent.mkdir()
-                made.append(parent)
+                parents.append(parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        made.append(temporary)
         new, old = temporary / "new", temporary / "old"
         new.mkdir()
         yield new
-        if folder.exists():
-            os.replace(folder, old)
         try:
+            if folder.exists():
+                os.replace(folder, old)
             os.replace(new, folder)
         except BaseException:
-            if old.exists():
+            if old.exists() and not folder.exists():
                 os.replace(old, folder)
             raise
-        shutil.rmtree(temporary)
-    except BaseException as error:
-        for path in reversed(made):
-            shutil.rmtree(path, ignore_errors=True) if path is made[-1] else _remove_if_empty(path)
-        if isinstance(error, OSError):
-            raise UserError(f"cannot write '{folder}': {error.strerror or error}") from error
-        raise
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
+    except OSError as error:
+        raise UserError(f"cannot write '{folder}': {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        for parent in reversed(parents):
+            with suppress(OSError):  # there is something in it, such as what was written
+                parent.rmdir()
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -157,14 +154,26 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
+def _copy_robot(urdf: Path, folder: Path) -> None:
+    """Copy a URDF and the meshes that it names, which are beside it or below."""
+    shutil.copyfile(urdf, folder / URDF)
+    names = {PurePosixPath(mesh.get("filename", "")).name for mesh in ET.parse(urdf).getroot().iter("mesh")}
+    for path in (path for name in names for path in urdf.parent.rglob(name)):
+        copy = folder / path.relative_to(urdf.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
 def _write_networks(export: Export, graphs: Mapping[str, Graph], folder: Path) -> None:
     """Write the student in each format."""
     facts = metadata(export.specification)
     for name, graph in graphs.items():
         to_onnx(graph, facts, folder / f"{name}.onnx")
-        to_torchscript(graph, folder / f"{name}.pt")
+        (folder / f"{name}.pt").write_bytes(to_torchscript(graph))
     for name, network in plain_networks(export.student).items():
-        torch.save(dict(network.state), folder / f"{name}.pth")
+        file = io.BytesIO()
+        torch.save(dict(network.state), file)
+        (folder / f"{name}.pth").write_bytes(file.getvalue())
 
 
 def _write_specification(export: Export, folder: Path, files: Mapping[str, str]) -> None:

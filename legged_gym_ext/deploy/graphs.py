@@ -6,6 +6,7 @@ All scaling is inside: a robot gives what it measures. docs/policy_folder.md has
 from __future__ import annotations
 
 import inspect
+import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -130,26 +131,28 @@ def to_onnx(graph: Graph, metadata: Mapping[str, str], path: Path) -> None:
     onnx.save(model, path)
 
 
-def to_torchscript(graph: Graph, path: Path) -> None:
-    """Write a TorchScript file, whose arguments have the inputs' names."""
+def to_torchscript(graph: Graph) -> bytes:
+    """Return a TorchScript file, whose arguments have the inputs' names."""
+    file = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # that TorchScript is old; C++ programs load it
         script = torch.jit.trace(graph.eval(), graph.example(), check_trace=False)
         assert isinstance(script, torch.jit.ScriptModule)
-        torch.jit.freeze(script).save(str(path))  # only what the graph needs
-    _drop_source_paths(path)
+        torch.jit.save(torch.jit.freeze(script), file)  # only what the graph needs
+    file.seek(0)
+    return _without_source_paths(file)
 
 
-def _drop_source_paths(path: Path) -> None:
-    """Write a TorchScript file anew without what tells where on this machine its source is."""
-    reader = torch._C.PyTorchFileReader(str(path))
+def _without_source_paths(file: io.BytesIO) -> bytes:
+    """Return a TorchScript file without what tells where on this machine its source is."""
+    reader, result = torch._C.PyTorchFileReader(file), io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(result)
     written_by_itself = ("version", "byteorder", ".data/serialization_id")
-    names = [name for name in reader.get_all_records() if name not in written_by_itself]
-    records = {name: reader.get_record(name) for name in names if not name.endswith(".debug_pkl")}
-    del reader
-    writer = torch._C.PyTorchFileWriter(str(path))
-    for name, content in records.items():
-        writer.write_record(name, content, len(content))
+    for name in reader.get_all_records():
+        if name not in written_by_itself and not name.endswith(".debug_pkl"):
+            content = reader.get_record(name)
+            writer.write_record(name, content, len(content))
     writer.write_end_of_file()
+    return result.getvalue()
 
 
 def metadata(specification: Specification) -> dict[str, str]:

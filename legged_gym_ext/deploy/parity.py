@@ -94,14 +94,9 @@ def replay(golden: Golden, memory: Memory | None, run: Run) -> dict[str, np.ndar
     return {name: rows if name == MEMORY_OUT else rows[:, 0] for name, rows in result.items()}
 
 
-def expected_targets(golden: Golden, action: Action) -> np.ndarray:
-    """Return the joint targets (steps, 10) that the training's environment makes of the student's actions."""
-    return np.array(action.offset) + np.array(action.scale) * golden.actions.clip(-action.clip, action.clip)
-
-
 def require(name: str, outputs: Arrays, golden: Golden, action: Action) -> None:
     """Raise a UserError where what is exported under a name is not what the student did."""
-    error = np.abs(outputs[TARGETS] - expected_targets(golden, action)).max()
+    error = np.abs(outputs[TARGETS] - golden.targets(action)).max()
     clipped = golden.actions.clip(-action.clip, action.clip)
     error = max(error, np.abs(np.array(action.scale) * (outputs[ACTIONS] - clipped)).max())
     if not error <= TOLERANCE:

@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from legged_gym_ext.evaluation.episodes import TRUE, Episodes
-from legged_gym_ext.evaluation.intervals import Difference, holm, paired_difference, wilson
+from legged_gym_ext.evaluation.intervals import SIGNIFICANT, Difference, holm, paired_difference, wilson
 from legged_gym_ext.evaluation.selection import ALL, Results, in_order, kinds_in, levels_of, settings_of
 from legged_gym_ext.evaluation.sweeps import setting_parts
-
-SIGNIFICANT = 0.05
-"""A difference is beyond chance where its adjusted p value is smaller."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.boxes import MAX_BOXES
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
 BEHIND = 2.0  # ground behind the start line
 AHEAD = 1.2  # ground ahead of it, at least

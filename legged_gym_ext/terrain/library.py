@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from legged_gym_ext.config.schema import TerrainConfig
-from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-from legged_gym_ext.terrain.course import Tile
+from legged_gym_ext.terrain.config import TerrainConfig
 from legged_gym_ext.terrain.kinds import KINDS
+from legged_gym_ext.terrain.tiles import make
 
 
 @dataclass
@@ -81,13 +79,3 @@ def build_library(config: TerrainConfig, device: torch.device | str = "cpu") -> 
         length=config.length,
         width=config.width,
     )
-
-
-def make(config: TerrainConfig, kind: str, level: int, variant: int) -> Tile:
-    """Make one tile of a checked configuration. Its difficulty is 0 at level 0 and 1 at the top level."""
-    difficulty = level / max(config.levels - 1, 1)
-    rng = np.random.default_rng([config.seed, zlib.crc32(kind.encode()), level, variant])
-    try:
-        return KINDS[kind].make(difficulty, rng, getattr(config, kind), config)
-    except UserError as error:
-        raise UserError(f"terrain.{kind} at level {level}: {error}") from error

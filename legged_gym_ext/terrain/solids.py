@@ -12,7 +12,7 @@ from legged_gym_ext.terrain.boxes import BOX_DIM, CENTER, HALF, QUAT
 from legged_gym_ext.terrain.course import BEHIND, BEYOND, Layout, Stand, Tile, lateral, make_tile, stands_on_ground
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
 THICKNESS = 1.0  # of every box: feet do not tunnel, and a gap shows the camera a wall, not a sheet
 
@@ -43,15 +43,11 @@ def plate(
 
     Tilt (radians) is about x *or* y; seen from above the top then covers x0 .. x1 and the tile's width.
     """
-    import torch  # not above: whoever reads a configuration imports the kinds
-
-    from legged_gym_ext.rotations import quat_from_euler, quat_rotate
-
-    quat = quat_from_euler(*(torch.tensor(angle, dtype=torch.float64) for angle in (roll, pitch, 0.0)))
-    down = quat_rotate(quat, torch.tensor([0.0, 0.0, -THICKNESS / 2], dtype=torch.float64))
+    # The box's own upward axis, along which its middle is half a thickness below that of its top.
+    up = np.array([math.sin(pitch), -math.sin(roll), math.cos(roll) * math.cos(pitch)])
     box = np.zeros(BOX_DIM)
-    box[CENTER] = np.array([(x0 + x1) / 2, 0.0, z]) + down.numpy()
-    box[QUAT] = quat.numpy()
+    box[CENTER] = np.array([(x0 + x1) / 2, 0.0, z]) - THICKNESS / 2 * up
+    box[QUAT] = math.cos(roll / 2) * math.cos(pitch / 2), math.sin(roll / 2), math.sin(pitch / 2), 0.0
     box[HALF] = (x1 - x0) / 2 / math.cos(pitch), terrain.width / 2 / math.cos(roll), THICKNESS / 2
     return box
 

@@ -7,6 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +176,28 @@ def test_the_card_of_a_run_goes_with_its_policy(tmp_path: Path) -> None:
     student = make_student(config)
     export = make_export(student, config, random_steps(student, config, 30))
     (tmp_path / "card").write_text("what it can do")
-    object.__setattr__(export, "card", tmp_path / "card")
-    folder.write(export, tmp_path / "out")
+    folder.write(replace(export, card=tmp_path / "card"), tmp_path / "out")
     assert (tmp_path / "out" / "MODEL_CARD.md").read_text() == "what it can do"
     assert "MODEL_CARD.md" in (tmp_path / "out" / "README.md").read_text()
     assert (paths.PRETRAINED / folder.CARD).is_file()
+
+
+def test_a_robots_meshes_go_with_it(tmp_path: Path) -> None:
+    config = small_student_config("gait_phase")
+    config.student.encoder = LightOptions(gru_hidden=12, image_features=8)
+    student = make_student(config)
+    export = make_export(student, config, random_steps(student, config, 30))
+    (tmp_path / "robot" / "meshes").mkdir(parents=True)
+    (tmp_path / "robot" / "meshes" / "foot.stl").write_bytes(b"a mesh")
+    (tmp_path / "robot" / "meshes" / "hand.stl").write_bytes(b"not named")
+    visual = '<visual><geometry><mesh filename="package://robot/meshes/foot.stl"/></geometry></visual>'
+    text = URDF.read_text("utf-8").replace('<link name="pelvis">', f'<link name="pelvis">{visual}')
+    (tmp_path / "robot" / "mine.urdf").write_text(text, "utf-8")
+    folder.write(replace(export, urdf=tmp_path / "robot" / "mine.urdf"), tmp_path / "out")
+    assert (tmp_path / "out" / "robot.urdf").read_text("utf-8") == text
+    assert (tmp_path / "out" / "meshes" / "foot.stl").read_bytes() == b"a mesh"
+    assert [path.name for path in (tmp_path / "out" / "meshes").iterdir()] == ["foot.stl"]
+    assert "meshes/foot.stl" in yaml.safe_load((tmp_path / "out" / "policy.yaml").read_text("utf-8"))["files"]
 
 
 def test_the_same_student_gives_the_same_folder(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
-from legged_gym_ext.evaluation.intervals import holm, paired_difference, wilson
+from legged_gym_ext.evaluation.intervals import holm, independent_difference, paired_difference, wilson
 
 
 @given(st.data(), st.integers(1, 2000), st.sampled_from([0.8, 0.95, 0.99]))
@@ -68,6 +68,37 @@ def test_the_interval_holds_the_true_difference_in_95_percent(shares: tuple[floa
     assert held >= 0.935
     if pairs * (shares[1] + shares[2]) > 5:  # with fewer pairs that differ, steps of counts make it wide
         assert held <= 0.985
+
+
+@given(st.data(), st.integers(1, 120), st.integers(1, 120))
+def test_p_value_of_two_samples_is_that_of_scipy(data: st.DataObject, first: int, second: int) -> None:
+    successes = data.draw(st.integers(0, first)), data.draw(st.integers(0, second))
+    found = independent_difference(successes[0], first, successes[1], second)
+    table = [[successes[0], first - successes[0]], [successes[1], second - successes[1]]]
+    assert found.p_value == pytest.approx(fisher_exact(table).pvalue, rel=1e-9)
+    assert found.points == pytest.approx(100 * (successes[0] / first - successes[1] / second), abs=1e-9)
+    assert -100 - 1e-9 <= found.low <= found.points + 1e-9
+    assert found.points - 1e-9 <= found.high <= 100 + 1e-9
+    back = independent_difference(successes[1], second, successes[0], first)
+    assert (back.points, back.low, back.high) == pytest.approx((-found.points, -found.high, -found.low), abs=1e-9)
+    assert back.p_value == found.p_value
+
+
+def test_the_examples_of_newcombe_for_two_samples() -> None:
+    """Table II of the paper, method 10: 56/70 against 48/80, 9/10 against 3/10 and 10/10 against 0/10."""
+    for counts, interval in (
+        ((56, 70, 48, 80), (5.24, 33.39)),
+        ((9, 10, 3, 10), (17.05, 80.90)),
+        ((10, 10, 0, 10), (60.75, 100.0)),
+    ):
+        found = independent_difference(*counts)
+        assert (found.low, found.high) == pytest.approx(interval, abs=0.006)
+
+
+def test_two_samples_one_of_which_is_empty_cannot_be_compared() -> None:
+    for counts in ((0, 0, 1, 2), (1, 2, 0, 0)):
+        with pytest.raises(ValueError, match="no episodes"):
+            independent_difference(*counts)
 
 
 def test_holm_of_a_known_example() -> None:

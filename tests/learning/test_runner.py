@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from dummy_env import DummyEnv, small_config
@@ -22,6 +24,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
+from legged_gym_ext.models.encoders import ENCODERS
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import checkpoint_numbers
 
@@ -424,3 +427,30 @@ def test_what_is_not_a_number_ends_the_training_after_the_rollout(what: str, mon
     with pytest.raises(ValueError, match=f"The {what} returned by the environment contain"):
         runner.learn(1)
     assert len(steps) == config.runner.num_steps_per_env
+
+
+@pytest.mark.parametrize("kind", ["spec", "light"])
+def test_rsl_rls_exports_are_the_student_or_one_clear_line(kind: str, tmp_path: Path) -> None:
+    config = small_config()
+    config.student.encoder = ENCODERS[kind].options()
+    runner = make(None, config)
+    for export in (runner.export_policy_to_jit, runner.export_policy_to_onnx):
+        with pytest.raises(UserError, match="no student is trained after 0 iterations"):
+            export(str(tmp_path / "exported"))
+    assert not list(tmp_path.iterdir())
+
+    runner.learn(2)
+    student = runner.get_inference_policy("student")
+    runner.export_policy_to_jit(str(tmp_path / "exported"))
+    runner.export_policy_to_onnx(str(tmp_path / "exported"))
+    script = torch.jit.load(tmp_path / "exported" / "policy.pt")
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "policy.onnx", providers=["CPUExecutionProvider"])
+    memory = np.zeros(session.get_inputs()[1].shape, np.float32)
+    for _ in range(5):
+        obs = runner.env.step(torch.randn(4, 10))[0][:1]
+        flat = torch.cat([obs["proprio"], obs["depth"], obs["gait_phase"]], dim=1)
+        with torch.no_grad():
+            expected = student(obs.exclude("new_frame"))
+            torch.testing.assert_close(script(flat), expected)
+        actions, memory = session.run(["actions", "h_out"], {"obs": flat.numpy(), "h_in": memory})
+        np.testing.assert_allclose(actions, expected.numpy(), atol=1e-5)

@@ -17,7 +17,7 @@ from legged_gym_ext.envs.commands import forward_speed
 from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, commanded_speed
 from legged_gym_ext.robot import parse_urdf
 from legged_gym_ext.terrain.kinds import KINDS, only
-from legged_gym_ext.terrain.library import make
+from legged_gym_ext.terrain.tiles import make
 
 VARIANTS, LEVELS = 4, range(10)
 

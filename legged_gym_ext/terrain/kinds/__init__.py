@@ -20,7 +20,7 @@ from legged_gym_ext.terrain.kinds.stepping_stones import SteppingStonesConfig, s
 from legged_gym_ext.terrain.kinds.steps import StepsConfig, steps
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
     MakeTile = Callable[[float, Generator, Any, TerrainConfig], Tile]
 
@@ -55,7 +55,7 @@ def register(name: str, section: type, make: MakeTile) -> None:
         ValueError: The section has no ``proportion: float``, or cannot be one of ``terrain`` (see ``add_section``), as
             where there is a kind of that name.
     """
-    from legged_gym_ext.config.schema import TerrainConfig  # which has a section for each of KINDS
+    from legged_gym_ext.terrain.config import TerrainConfig  # which has a section for each of KINDS
 
     types = {item.name: item.type for item in fields(section)} if is_dataclass(section) else {}
     if types.get("proportion") not in (float, "float"):

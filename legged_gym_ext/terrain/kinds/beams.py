@@ -14,7 +14,7 @@ from legged_gym_ext.terrain.course import MARGIN, Stand, Tile, at, how_many, lat
 from legged_gym_ext.terrain.solids import across, block
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
 
 @dataclass

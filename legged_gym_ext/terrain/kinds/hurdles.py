@@ -14,7 +14,7 @@ from legged_gym_ext.terrain.course import Tile, at, how_many, lateral, lay_out, 
 from legged_gym_ext.terrain.solids import across, slab
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
 
 @dataclass

@@ -26,7 +26,7 @@ from legged_gym_ext.terrain.course import (
 from legged_gym_ext.terrain.solids import across, plate
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
 
 @dataclass

@@ -14,7 +14,7 @@ from legged_gym_ext.terrain.course import AHEAD, BEFORE_END, REST, Tile, at, how
 from legged_gym_ext.terrain.solids import hills
 
 if TYPE_CHECKING:
-    from legged_gym_ext.config.schema import TerrainConfig
+    from legged_gym_ext.terrain.config import TerrainConfig
 
 
 @dataclass
