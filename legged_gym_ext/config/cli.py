@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from legged_gym_ext.config.rules import allowed
 from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line
 
 LAST_RUN = "-1"  # legged_gym's way to say it
@@ -50,6 +49,10 @@ def make_parser(description: str, several_runs: bool = False) -> Parser:
         description: For ``--help``.
         several_runs: ``--load_run`` takes any number of runs; it is a list then.
     """
+    from legged_gym_ext.config.rules import (
+        allowed,
+    )  # knows the whole configuration, which a robot's host may do without
+
     parser = Parser(
         description=description,
         allow_abbrev=False,
