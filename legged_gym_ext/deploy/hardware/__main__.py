@@ -7,13 +7,13 @@ import math
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.deploy.hardware import udp
 from legged_gym_ext.deploy.hardware.driver import Driver
 from legged_gym_ext.deploy.hardware.loop import ControlLoop, Operator, Options
-from legged_gym_ext.deploy.runtime import Policy, PolicyError
+from legged_gym_ext.deploy.hardware.matching import match
+from legged_gym_ext.deploy.runtime import Policy, PolicyError, read_specification
 from legged_gym_ext.errors import UserError, unknown
 
 KEYS = "go = start the policy, speed X (m/s), heading X (rad, left), anything else, such as Enter alone = stop"
@@ -47,23 +47,24 @@ def main(argv: list[str]) -> None:
         forward_speed=_number(args.speed, "--speed", -math.inf),
         heading_error=_number(args.heading, "--heading", -math.inf),
     )
-    driver = _driver(args.driver)(args.address, args.here)
+    make_driver = _driver(args.driver)
     try:
-        camera = driver.description.camera
-        policy = Policy(
-            Path(args.folder),
-            joint_names=list(driver.description.joint_names),
-            depth_source=None if camera is None else camera.source,
-        )
-        loop = ControlLoop(policy, driver, options, operator=operator)
-        if options.send:
-            print(KEYS, flush=True)
-        threading.Thread(target=_listen, args=(operator,), name="keyboard", daemon=True).start()
-        report = loop.run()
+        specification = read_specification(args.folder)
+        driver = make_driver(args.address, args.here)
+        try:
+            match(specification, driver.description)
+            policy = Policy(
+                args.folder,
+                joint_names=driver.description.joint_names,
+                depth_source=driver.description.camera and driver.description.camera.source,
+            )
+            loop = ControlLoop(policy, driver, options, operator=operator)
+            threading.Thread(target=_listen, args=(operator,), name="keyboard", daemon=True).start()
+            report = loop.run()
+        finally:
+            driver.close()
     except PolicyError as error:
         raise UserError(str(error)) from None
-    finally:
-        driver.close()
     print("\n".join(report.lines()), flush=True)
     if report.failed:
         raise SystemExit(1)

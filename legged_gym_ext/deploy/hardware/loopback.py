@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.deploy.hardware.clock import Clock, MonotonicClock
 from legged_gym_ext.deploy.hardware.driver import Camera, RobotDescription
 from legged_gym_ext.deploy.hardware.protocol import (
@@ -33,8 +34,9 @@ from legged_gym_ext.deploy.hardware.protocol import (
     read_command,
     state_payload,
 )
-from legged_gym_ext.deploy.hardware.udp import Transport
-from legged_gym_ext.deploy.runtime import DepthSource, JointCommand, Mode, RobotState
+from legged_gym_ext.deploy.hardware.udp import HOST, ROBOT, Transport, UdpTransport, name_of, read_address
+from legged_gym_ext.deploy.runtime import DepthSource, JointCommand, Mode, PolicyError, RobotState, read_specification
+from legged_gym_ext.errors import UserError
 
 STEP = 0.002
 """s of physics."""
@@ -310,6 +312,37 @@ class Running:
                 self._transport.send(data)
 
 
+def main(argv: list[str]) -> None:
+    """Be the robot that a folder's policy was made for, until Ctrl-C.
+
+    Raises:
+        UserError: Bad arguments.
+    """
+    parser = Parser(
+        prog="python -m legged_gym_ext.deploy.hardware.loopback",
+        description="Be a robot that hangs, as a policy's folder describes it, until Ctrl-C.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="what export.py wrote")
+    parser.add_argument("--here", default=name_of(ROBOT), help="where to listen (default: %(default)s)")
+    parser.add_argument("--host", default=name_of(HOST), help="where to send to (default: %(default)s)")
+    args = parser.parse_args(argv)
+    try:
+        specification = read_specification(args.folder)
+    except PolicyError as error:
+        raise UserError(str(error)) from None
+    robot = LoopbackRobot(robot_for(specification))
+    transport = UdpTransport(read_address(args.here, "--here"), read_address(args.host, "--host"))
+    print(f"robot at {args.here}, sending to {args.host}", flush=True)
+    reason = ""
+    with Running(robot, transport):
+        while True:
+            time.sleep(0.2)
+            if robot.reason != reason:
+                reason = robot.reason
+                print(f"damping: {reason}" if reason else "following commands", flush=True)
+
+
 def robot_for(specification: Mapping[str, Any], name: str = "loopback") -> RobotDescription:
     """Return what a robot says of itself that the policy of a ``policy.yaml`` was made for."""
     robot, camera = specification["robot"], specification["camera"]
@@ -340,3 +373,7 @@ def _camera(trained: Mapping[str, Any]) -> Camera:
         position=tuple(float(x) for x in trained["position"]),
         quat=tuple(float(x) for x in trained["quat"]),
     )
+
+
+if __name__ == "__main__":
+    main_guard(main)
