@@ -1,4 +1,4 @@
-"""A small folder as an export writes it (see legged_gym_ext/deploy), with a random policy whose arithmetic is ten lines.
+"""A small folder as an export writes it (see legged_gym_ext/deploy), whose random policy is ten lines of arithmetic.
 
 The robot is the real one. Its policy is not: it would fall at once. ``SmallPolicy`` computes in NumPy what the folder's
 graphs are to compute.
