@@ -188,13 +188,19 @@ class Rig:
         return self.began + times[0] if times else float("nan")
 
 
-def check_commands(received: list[Received], policy_since: float, slack: float, order: list[int] | None = None) -> None:
-    """Hold what a robot received against the specification, read here once more: ranges, rates, gains.
+def check_commands(
+    received: list[Received],
+    policy_since: float,
+    slack: float,
+    order: list[int] | None = None,
+    spec: dict[str, Any] = SPECIFICATION,
+) -> None:
+    """Hold what a robot received against a specification, read here once more: ranges, rates, gains.
 
     ``slack``: s by which the network may change the time between two commands. ``order``: of the robot's joints.
     """
     order = order or list(range(len(NAMES)))
-    robot, safety = SPECIFICATION["robot"], SPECIFICATION["safety"]
+    robot, safety = spec["robot"], spec["safety"]
     pose = np.array(robot["default_joint_pos"])
     low, high = np.array(safety["target_range"]).T
     low, high = np.minimum(low, pose)[order], np.maximum(high, pose)[order]

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
         UserError: Bad arguments, a folder that is not whole, no robot, or one that does not go with the policy.
         SystemExit: 1 if the run ended by a fault, in damping.
     """
-    args = _parser().parse_args(argv)
+    args = _parser().parse_only(argv)
     options = Options(
         send=args.send,
         start=args.start,

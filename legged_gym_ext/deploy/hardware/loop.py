@@ -376,6 +376,7 @@ class ControlLoop:
                 self._over = True
                 self.report.failed = f"nothing was sent: {reason}"
         else:
+            reason = self._watchdog.fired or reason  # what follows from standing still is not the cause
             self.report.failed = reason
             self._end(reason, now)
 

@@ -326,7 +326,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="what export.py wrote")
     parser.add_argument("--here", default=name_of(ROBOT), help="where to listen (default: %(default)s)")
     parser.add_argument("--host", default=name_of(HOST), help="where to send to (default: %(default)s)")
-    args = parser.parse_args(argv)
+    args = parser.parse_only(argv)
     try:
         specification = read_specification(args.folder)
     except PolicyError as error:
