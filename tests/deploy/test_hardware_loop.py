@@ -50,7 +50,9 @@ def test_a_dry_run_shows_what_would_be_sent() -> None:
     rig = Rig(Options(duration=1.5))
     rig.policy.targets = lambda state: np.arange(10) + 0.125
     rig.run()
-    rows = {row.split()[0]: row.split()[1:] for row in rig.shown[-1].splitlines()[2:]}
+    rows = {row.split()[0]: row.split()[1:] for row in rig.shown[-1].splitlines()}
+    for name, wanted in (("projected_gravity", (0, 0, -1)), ("base_ang_vel", (0, 0, 0)), ("base_lin_vel", (0, 0, 0))):
+        assert [float(cell) for cell in rows[name][:3]] == pytest.approx(wanted, abs=0.01)
     for index, name in enumerate(NAMES):
         assert float(rows[name][1]) == pytest.approx(index + 0.125, abs=1e-3)
         assert float(rows[name][0]) == pytest.approx(0.0, abs=0.01)

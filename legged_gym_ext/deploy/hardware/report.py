@@ -65,9 +65,13 @@ class Report:
 def table(
     names: tuple[str, ...], state: RobotState, target: np.ndarray, stiffness: np.ndarray, damping: np.ndarray
 ) -> str:
-    """Return what each joint measures, and what a command would make of it: target, gains, and the motor's torque."""
+    """Return what a robot measures, and what a command would make of it: targets, gains, and the motors' torques."""
     width = max(len(name) for name in names)
-    lines = [f"{'joint':{width}}  measured    target      kp      kd  torque"]
+    lines = [
+        f"{name:{width}}  " + "  ".join(f"{value:8.3f}" for value in getattr(state, name)) + f"  {unit}"
+        for name, unit in (("projected_gravity", ""), ("base_ang_vel", "rad/s"), ("base_lin_vel", "m/s"))
+    ]
+    lines.append(f"{'joint':{width}}  measured    target      kp      kd  torque")
     torque = stiffness * (target - state.joint_pos) - damping * state.joint_vel
     rows = zip(names, state.joint_pos, target, stiffness, damping, torque, strict=True)
     lines += [f"{name:{width}}  {q:8.3f}  {t:8.3f}  {kp:6.1f}  {kd:6.2f}  {u:6.1f}" for name, q, t, kp, kd, u in rows]
