@@ -82,13 +82,13 @@ class InMemory:
 
     def __init__(self, robot: LoopbackRobot, time: Time) -> None:
         self.sent: list[bytes] = []
-        self._robot, self._time = robot, time
+        self.robot, self._time = robot, time
         self._inbox: list[bytes] = []
         time.every.append(self._step)
 
     def send(self, data: bytes) -> None:
         self.sent.append(data)
-        self._robot.arrive(data, self._time.now())
+        self.robot.arrive(data, self._time.now())
 
     def receive(self) -> list[bytes]:
         packets, self._inbox = self._inbox, []
@@ -98,7 +98,7 @@ class InMemory:
         self.sent.append(b"closed")
 
     def _step(self, now: float) -> None:
-        self._inbox += self._robot.step(now)
+        self._inbox += self.robot.step(now)
 
 
 class PuppetPolicy:
@@ -167,12 +167,17 @@ class Rig:
         if robot:
             description = type(description)(**{**vars(description), **robot})
         self.robot = LoopbackRobot(description, faults=faults, seed=seed, pose=pose)
-        self.transport = InMemory(self.robot, self.time)
-        self.driver = UdpDriver(self.transport, clock=self.time)
+        self.connect()
         self.shown: list[str] = []
         self.options = options
         self.began = 0.0
         """When the loop began, s after the robot's start."""
+
+    def connect(self) -> None:
+        """Be another program on the host; the one before is gone."""
+        self.time.every.clear()
+        self.transport = InMemory(self.robot, self.time)
+        self.driver = UdpDriver(self.transport, clock=self.time)
 
     def run(self) -> Report:
         loop = ControlLoop(

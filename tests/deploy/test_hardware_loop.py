@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hardware_rig import NAMES, PERIOD, POSE, SPECIFICATION, TICK, InMemory, Rig, Time, check_commands
+from hardware_rig import NAMES, PERIOD, POSE, SPECIFICATION, TICK, Rig, Time, check_commands
 
 from legged_gym_ext.deploy.hardware.loop import NEXT, Options, Phase
-from legged_gym_ext.deploy.hardware.loopback import Faults
+from legged_gym_ext.deploy.hardware.loopback import Faults, LoopbackRobot
 from legged_gym_ext.deploy.hardware.protocol import Kind, decode
 from legged_gym_ext.deploy.hardware.udp import UdpDriver
-from legged_gym_ext.deploy.runtime import JointCommand, Mode
+from legged_gym_ext.deploy.runtime import InputError, JointCommand, Mode
 from legged_gym_ext.errors import UserError
 
 BAD_NETWORK = {"loss": 0.02, "jitter": 0.005, "duplicate": 0.02, "corrupt": 0.02}
@@ -64,6 +64,37 @@ def test_a_dry_run_goes_on_whatever_happens(faults: Faults) -> None:
     report = rig.run()
     assert rig.transport.sent == [] and not report.failed and report.seconds >= 3.0
     assert "nothing could be sent" in rig.shown[-1] or "would go to damping: no depth frame" in rig.shown[-1]
+
+
+def test_a_dry_run_shows_what_is_wrong_with_the_policy() -> None:
+    rig = Rig(Options(duration=1.5))
+
+    def fail(state: object) -> None:
+        raise InputError("state.joint_pos: expected 12 numbers")
+
+    rig.policy.before = fail
+    report = rig.run()
+    assert "nothing could be sent: InputError: state.joint_pos: expected 12 numbers" in rig.shown[-1]
+    assert not report.failed and rig.transport.sent == []
+
+
+def test_an_image_that_cannot_be_used_is_told_and_does_not_end_the_run() -> None:
+    """The runtime goes on with the one before, until that is too old."""
+    rig = Rig(going())
+    use, count = rig.policy.set_depth, 0
+
+    def every_second(image: np.ndarray, stamp: float | None = None) -> bool:
+        nonlocal count
+        count += 1
+        if count % 2:
+            raise InputError("image: no pixel has a depth")
+        return use(image, stamp)
+
+    rig.policy.set_depth = every_second  # pyright: ignore[reportAttributeAccessIssue]
+    report = rig.run()
+    assert "policy" in names(rig) and not report.failed
+    assert report.faults["image: no pixel has a depth"] >= 10
+    assert any("an image could not be used: image: no pixel" in shown for shown in rig.shown)
 
 
 def test_a_run_goes_through_its_phases() -> None:
@@ -409,14 +440,48 @@ def test_a_new_run_may_move_a_robot_that_was_stopped() -> None:
     rig = Rig(going(duration=1.0))
     rig.run()
     assert rig.robot.damping_since is not None
-    rig.time.every.clear()  # the first host is gone
-    again = UdpDriver(InMemory(rig.robot, rig.time), clock=rig.time)
-    again.write(JointCommand(np.array(POSE), np.full(10, 100.0), np.full(10, 2.0), Mode.POLICY, ""))
+    old, followed = rig.driver, len(rig.robot.received)
+    rig.connect()
+    report = rig.run()
+    assert names(rig) == ["ramp", "ready", "policy", "damping"] and report.reason == "end of the run"
+    check_commands(rig.robot.received[followed:], rig.phase("policy") + TICK, slack=PERIOD)
+
+    rig.connect()
+    rig.driver.write(rig.robot.received[0].command)
     rig.time.sleep(0.02)
     assert rig.robot.damping_since is None
-    rig.driver.write(rig.robot.received[0].command)  # of the run that is over
+    old.stop()  # of a run that is over
     rig.time.sleep(0.02)
     assert rig.robot.damping_since is None and rig.robot.rejected["not the newest"] >= 1
+
+
+def test_a_robot_that_never_follows_ends_the_run() -> None:
+    """It was stopped before and does not hear that there is another run."""
+    rig = Rig(going(duration=1.0))
+    rig.run()
+    rig.connect()
+    rig.transport.send = lambda data: None  # pyright: ignore[reportAttributeAccessIssue]
+    report = rig.run()
+    assert report.failed == "the robot follows no commands: stopped by the host"
+    assert names(rig) == ["ramp", "damping"] and report.phases[-1][0] <= 0.1 + SOON
+
+
+def test_a_robot_that_starts_again_is_another_one() -> None:
+    """Nothing is taken of its new session, so its state gets old."""
+    rig = Rig(going())
+    robots = [rig.robot, LoopbackRobot(rig.robot.description)]
+    since = rig.time.now()
+
+    def restart(now: float) -> None:
+        if now > since + 1.5:
+            rig.transport.robot = robots[1]
+
+    rig.time.every.append(restart)
+    report = rig.run()
+    assert report.failed == "no state for more than 0.1 s"
+    assert rig.phase("damping") - rig.began == pytest.approx(1.5 + 0.1, abs=SOON)
+    assert robots[1].received == []  # it is not moved by what was meant for it before
+    assert robots[1].rejected["for another robot, or for this one before it started"] >= 3
 
 
 def test_a_driver_that_was_stopped_sends_nothing_else() -> None:

@@ -32,14 +32,14 @@ def test_a_command_packet_has_the_documented_bytes() -> None:
     command = random_command(3)
     sender = Sender(session=2**40 + 5)
     sender.packet(Kind.COMMAND, 0.0)
-    data = sender.packet(Kind.COMMAND, 12.5, protocol.command_payload(command))
+    data = sender.packet(Kind.COMMAND, 12.5, protocol.command_payload(command), to=2**50 + 7)
 
-    magic, version, kind, length, session, sequence, stamp = struct.unpack_from("<4sBBHQId", data)
-    assert (magic, version, kind, session, sequence, stamp) == (b"LGXR", 1, 4, 2**40 + 5, 2, 12.5)
-    assert length == len(data) - 28 - 4 == 4 + 4 * 9
-    assert struct.unpack_from("<BBH", data, 28) == (1, 3, 0)
+    magic, version, kind, length, session, to, sequence, stamp = struct.unpack_from("<4sBBHQQId", data)
+    assert (magic, version, kind, session, to, sequence, stamp) == (b"LGXR", 1, 4, 2**40 + 5, 2**50 + 7, 2, 12.5)
+    assert length == len(data) - 36 - 4 == 4 + 4 * 9
+    assert struct.unpack_from("<BBH", data, 36) == (1, 3, 0)
     wanted = [*command.position, *command.stiffness, *command.damping]
-    assert struct.unpack_from("<9f", data, 32) == pytest.approx(wanted)
+    assert struct.unpack_from("<9f", data, 40) == pytest.approx(wanted)
     assert struct.unpack_from("<I", data, len(data) - 4)[0] == zlib.crc32(data[:-4])
 
 
@@ -99,15 +99,15 @@ def test_every_changed_bit_is_noticed() -> None:
 
 def test_a_right_checksum_does_not_make_a_packet() -> None:
     def sealed(*header: object, payload: bytes = b"") -> bytes:
-        content = struct.pack("<4sBBHQId", *header) + payload
+        content = struct.pack("<4sBBHQQId", *header) + payload
         return content + struct.pack("<I", zlib.crc32(content))
 
-    good = (b"LGXR", 1, 5, 0, 1, 1, 0.0)
+    good = (b"LGXR", 1, 5, 0, 1, 0, 1, 0.0)
     assert decode(sealed(*good)) is not None
-    for index, wrong in ((0, b"LGXS"), (1, 2), (2, 6), (2, 0), (3, 1), (6, float("nan")), (6, float("inf"))):
+    for index, wrong in ((0, b"LGXS"), (1, 2), (2, 6), (2, 0), (3, 1), (7, float("nan")), (7, float("inf"))):
         assert decode(sealed(*(wrong if i == index else part for i, part in enumerate(good)))) is None
     assert decode(sealed(*good, payload=b"x")) is None
-    for size in (0, 4, 31, 32, 200):
+    for size in (0, 4, 39, 40, 200):
         assert decode(RNG.bytes(size)) is None
 
 

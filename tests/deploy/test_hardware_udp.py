@@ -186,7 +186,7 @@ class Robot:
 
 @pytest.fixture
 def no_keyboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "stdin", None)
 
 
 @pytest.mark.usefixtures("no_keyboard")
@@ -316,11 +316,29 @@ def test_a_driver_may_come_from_outside(folder: Path, tmp_path: Path, monkeypatc
         ("", Operator()),
     ],
 )
-def test_the_keyboard(text: str, wanted: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+def test_the_keyboard(text: str, wanted: Operator) -> None:
     operator = Operator()
-    command._listen(operator)
+    command.obey(operator, io.BytesIO(text.encode()))
     assert operator == wanted
+
+
+def test_the_keyboard_of_a_running_program(folder: Path) -> None:
+    """Its standard input stays open: what waits for a line does not keep the program from ending."""
+    there = Robot(folder)
+    with there.running() as robot:
+        program = [sys.executable, "-m", "legged_gym_ext.deploy.hardware", *there.flags, "--duration", "20"]
+        process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            assert "dry run" in process.stdout.readline()
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.wait(10) == 0
+            assert "end: stopped by the keyboard" in process.stdout.read()
+        finally:
+            process.kill()
+            process.communicate()
+        assert robot.packets == 0
 
 
 def test_a_killed_host_leaves_the_robot_in_damping(folder: Path) -> None:

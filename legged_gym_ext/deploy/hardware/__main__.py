@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import io
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.deploy.hardware import udp
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> None:
                 depth_source=driver.description.camera and driver.description.camera.source,
             )
             loop = ControlLoop(policy, driver, options, operator=operator)
-            threading.Thread(target=_listen, args=(operator,), name="keyboard", daemon=True).start()
+            _listen(operator)
             report = loop.run()
         finally:
             driver.close()
@@ -116,9 +117,16 @@ def _number(text: str, flag: str, least: float) -> float:
 
 
 def _listen(operator: Operator) -> None:
-    """Take the operator's lines."""
-    for line in sys.stdin:
-        match line.split():
+    """Take the operator's lines in a thread of its own, unbuffered: it may wait for one when the program ends."""
+    if sys.stdin is not None:
+        keyboard = io.FileIO(sys.stdin.fileno(), closefd=False)
+        threading.Thread(target=obey, args=(operator, keyboard), name="keyboard", daemon=True).start()
+
+
+def obey(operator: Operator, lines: Iterable[bytes]) -> None:
+    """Do what the operator's lines say."""
+    for line in lines:
+        match line.decode(errors="replace").split():
             case ["go"]:
                 operator.start = True
             case ["speed" | "heading" as what, text] if (value := _finite(text)) is not None:

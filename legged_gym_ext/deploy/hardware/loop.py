@@ -102,6 +102,8 @@ class _Memory:
 
     reading: Reading | None = None
     fault: str = ""  # why it cannot be used
+    followed: bool = False  # whether the robot was seen to follow commands in this run
+    blind: str = ""  # why the last image could not be used
     frame: DepthFrame | None = None
     sent: np.ndarray = field(default_factory=lambda: np.zeros(0))  # the last target
     ramp_from: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -314,8 +316,9 @@ class ControlLoop:
             return
         try:
             self._policy.set_depth(frame.image, frame.stamp)
-            self._memory.frame = frame
+            self._memory.frame, self._memory.blind = frame, ""
         except PolicyError as error:
+            self._memory.blind = str(error)
             self.report.faults[str(error)] += 1
 
     def _command(self) -> np.ndarray:
@@ -327,7 +330,7 @@ class ControlLoop:
         memory, options, period = self._memory, self._options, self.plan.period
         if reading is None:
             return "no state has come"
-        if reading.fault:
+        if self._refuses(reading, now):
             return f"the robot follows no commands: {reading.fault}"
         state = reading.state
         parts = (state.joint_pos, state.joint_vel, state.base_ang_vel, state.base_lin_vel, state.projected_gravity)
@@ -343,6 +346,21 @@ class ControlLoop:
         if memory.same >= options.frozen_after:
             return f"the state's numbers have not changed for {options.frozen_after} periods"
         return ""
+
+    def _refuses(self, reading: Reading, now: float) -> bool:
+        """Return whether the robot should follow commands and does not.
+
+        Before the first command it need not: it may be latched by an earlier run, which the first command of this one
+        ends. Its answer to that takes a while.
+        """
+        memory = self._memory
+        if self.phase is Phase.DRY:
+            return False
+        memory.followed = memory.followed or not reading.fault
+        patience = self._options.lost_after * self.plan.period
+        return bool(reading.fault) and (
+            memory.followed or self.phase is not Phase.RAMP or now - memory.since > patience
+        )
 
     def _check_pose(self, state: RobotState) -> None:
         low, high = self.plan.measurable
@@ -372,6 +390,7 @@ class ControlLoop:
             return
         self.report.faults[reason] += 1
         if self.phase is Phase.DRY:
+            self._memory.fault = reason
             if self._options.send and now - self._begin > self._options.first_state:
                 self._over = True
                 self.report.failed = f"nothing was sent: {reason}"
@@ -394,14 +413,18 @@ class ControlLoop:
     def _display(self, now: float) -> str:
         """Return a line on how it goes, and, as long as nothing is sent, what would be."""
         memory, report, command = self._memory, self.report, self._command()
-        state = "none" if memory.reading is None else f"{1e3 * (now - memory.reading.stamp):.0f} ms old"
-        depth = "none" if memory.frame is None else f"{1e3 * (now - memory.frame.stamp):.0f} ms old"
+        state = "none" if memory.reading is None else f"{_ms(now - memory.reading.stamp)} old"
+        depth = "none" if memory.frame is None else f"{_ms(now - memory.frame.stamp)} old"
         line = (
             f"{now - self._begin:8.1f} s  {self.phase.value}  state: {state}  depth: {depth}  overruns: "
             f"{report.overruns}  command: {command[0]:.2f} m/s, {command[3]:.2f} rad to the left"
         )
         if memory.fault and self.phase is Phase.DRY:
             line += f"\nnothing could be sent: {memory.fault}"
+        if self.phase is Phase.DRY and memory.reading is not None and memory.reading.fault:
+            line += f"\nthe robot follows no commands for now: {memory.reading.fault}"
+        if memory.blind:
+            line += f"\nan image could not be used: {memory.blind}"
         if self.phase is not Phase.DRY or memory.reading is None or memory.shadow is None:
             return line
         would = memory.shadow
@@ -409,6 +432,10 @@ class ControlLoop:
             line += f"\nthe policy would go to damping: {would.reason}"
         rows = table(self.plan.joint_names, memory.reading.state, would.position, would.stiffness, would.damping)
         return f"{line}\n{rows}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{max(0.0, 1e3 * seconds):.0f} ms"
 
 
 @contextlib.contextmanager

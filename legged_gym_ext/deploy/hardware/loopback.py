@@ -122,7 +122,7 @@ class Received:
 class LoopbackRobot:
     """The robot's side of protocol.py, with the faults of robot and network. Time is what it is told.
 
-    It follows commands that are whole, newer than all before, in time, and finite. It goes to damping, and stays there
+    It follows commands that are whole, newer than all before, for it, in time, and finite. It goes to damping, and stays there
     until a host with a new session comes, on a command that says so, on a stop, and ``command_timeout`` after the last
     command.
 
@@ -203,6 +203,8 @@ class LoopbackRobot:
             self.rejected["too late"] += 1
         elif packet.kind is Kind.STOP:
             self._damp("stopped by the host")
+        elif packet.to != self._sender.session:
+            self.rejected["for another robot, or for this one before it started"] += 1
         elif packet.kind is Kind.COMMAND:
             self._follow(packet)
         else:

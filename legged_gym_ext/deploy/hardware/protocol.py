@@ -7,6 +7,7 @@ A packet is a header, a payload, and the CRC-32 of both::
     kind     uint8     what the payload is: see Kind
     length   uint16    of the payload, bytes
     session  uint64    when the sender started, ns; one that restarted has a greater one
+    to       uint64    the receiver's session that this is meant for; 0 = any
     sequence uint32    counts the packets of this kind in this session, from 1
     stamp    float64   when the content was made, s, on the sender's monotonic clock
     ...      payload
@@ -38,7 +39,7 @@ CHUNK = 1024
 LARGEST_IMAGE = 2**22
 """Bytes that an image may have: what a header says is believed up to here."""
 
-_HEADER = struct.Struct("<4sBBHQId")
+_HEADER = struct.Struct("<4sBBHQQId")
 _CRC = struct.Struct("<I")
 _STATE = struct.Struct("<BB2x")  # 1 = it follows no commands; n; then 2 n + 9 float32; then why, UTF-8
 _COMMAND = struct.Struct("<BB2x")  # 1 = targets, 0 = damping; n; then 3 n float32
@@ -59,10 +60,11 @@ class Kind(IntEnum):
     """From the robot: frame uint32, chunk uint16, chunks uint16, width uint16, height uint16, then a part of the image,
     uint16, row-major from the top left. The header's stamp is when the image was taken."""
     COMMAND = 4
-    """To the robot: mode uint8 (1 = targets, 0 = damping), n uint8, 2 unused bytes, then as float32 position n,
+    """To the robot, for the session that described itself to the host, so that a robot that restarts is not moved by what
+    was meant for it before: mode uint8 (1 = targets, 0 = damping), n uint8, 2 unused bytes, then as float32 position n,
     stiffness n, damping n."""
     STOP = 5
-    """To the robot: damping, latched. No payload."""
+    """To the robot, any session: damping, latched. No payload."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Packet:
 
     kind: Kind
     session: int
+    to: int
     sequence: int
     stamp: float
     payload: bytes
@@ -87,10 +90,15 @@ class Sender:
         self._session = session
         self._sequences: defaultdict[Kind, int] = defaultdict(int)
 
-    def packet(self, kind: Kind, stamp: float, payload: bytes = b"") -> bytes:
-        """Return the next packet of its kind."""
+    @property
+    def session(self) -> int:
+        """The session whose packets these are."""
+        return self._session
+
+    def packet(self, kind: Kind, stamp: float, payload: bytes = b"", to: int = 0) -> bytes:
+        """Return the next packet of its kind, for one session of the receiver or for any."""
         self._sequences[kind] += 1
-        header = (MAGIC, VERSION, kind, len(payload), self._session, self._sequences[kind], stamp)
+        header = (MAGIC, VERSION, kind, len(payload), self._session, to, self._sequences[kind], stamp)
         content = _HEADER.pack(*header) + payload
         return content + _CRC.pack(zlib.crc32(content))
 
@@ -151,12 +159,12 @@ def decode(data: bytes) -> Packet | None:
     content = data[: -_CRC.size]
     if _CRC.unpack(data[-_CRC.size :])[0] != zlib.crc32(content):
         return None
-    magic, version, kind, length, session, sequence, stamp = _HEADER.unpack_from(content)
+    magic, version, kind, length, session, to, sequence, stamp = _HEADER.unpack_from(content)
     if magic != MAGIC or version != VERSION or length != len(content) - _HEADER.size:
         return None
     if kind not in Kind._value2member_map_ or not math.isfinite(stamp):
         return None
-    return Packet(Kind(kind), session, sequence, stamp, content[_HEADER.size :])
+    return Packet(Kind(kind), session, to, sequence, stamp, content[_HEADER.size :])
 
 
 def state_payload(state: RobotState, fault: str = "") -> bytes:

@@ -160,7 +160,8 @@ class UdpDriver:
         """Send a command; after :meth:`stop`, another stop."""
         with self._lock:
             kind, payload = (Kind.STOP, b"") if self._stopped else (Kind.COMMAND, command_payload(command))
-            self._transport.send(self._sender.packet(kind, self._clock.now(), payload))
+            to = 0 if self._stopped else self._newest.session
+            self._transport.send(self._sender.packet(kind, self._clock.now(), payload, to))
 
     def stop(self) -> None:
         """Send stops at once, and nothing else from now on."""
