@@ -21,7 +21,6 @@ from legged_gym_ext.config.schema import RobotConfig
 from legged_gym_ext.deploy import runtime
 from legged_gym_ext.robot import NUM_JOINTS, load_robot
 
-FEATURES = 24
 MEMORY = 16
 PERIOD = 0.02
 FRAME_STEPS = 5
@@ -47,8 +46,8 @@ class SmallPolicy:
     """The arithmetic of a small folder's graphs, float32."""
 
     specification: dict[str, Any]
-    encoder: np.ndarray  # (pixels, FEATURES)
-    from_input: np.ndarray  # (terms + FEATURES, MEMORY)
+    encoder: np.ndarray  # (pixels, features)
+    from_input: np.ndarray  # (terms + features, MEMORY)
     from_memory: np.ndarray  # (MEMORY, MEMORY), or empty
     to_action: np.ndarray  # (MEMORY, 10)
 
@@ -61,7 +60,7 @@ class SmallPolicy:
         return np.zeros((1, 1, MEMORY), np.float32)
 
     def encode(self, depth: np.ndarray) -> np.ndarray:
-        """Features (FEATURES,) of an image (rows, columns), m."""
+        """Features of an image (rows, columns), m."""
         image = (np.clip(depth, NEAR, FAR) - NEAR) / np.float32(FAR - NEAR) - np.float32(0.5)
         return np.tanh(image.reshape(-1).astype(np.float32) @ self.encoder)
 
@@ -93,23 +92,24 @@ def write_small_folder(
     memory: bool = True,
     gait: bool = True,
     steps: int = 60,
+    features: int = 24,
 ) -> SmallPolicy:
     """Write a folder that does not exist yet, and return its policy."""
     rng = np.random.default_rng(seed)
     specification = _specification(rows, columns, memory, gait)
-    num_inputs = sum(term["size"] for term in specification["observations"]) + FEATURES
+    num_inputs = sum(term["size"] for term in specification["observations"]) + features
 
     def weights(*shape: int, gain: float = 1.0) -> np.ndarray:
         return (gain * rng.normal(size=shape) / math.sqrt(shape[0])).astype(np.float32)
 
     policy = SmallPolicy(
         specification,
-        encoder=weights(rows * columns, FEATURES, gain=4.0),
+        encoder=weights(rows * columns, features, gain=4.0),
         from_input=weights(num_inputs, MEMORY, gain=2.0),
         from_memory=weights(MEMORY, MEMORY) if memory else np.zeros((0, MEMORY), np.float32),
         to_action=weights(MEMORY, NUM_JOINTS, gain=0.8),
     )
-    specification["action"]["clip"] = 1.5  # reached now and then
+    specification["action"]["clip"] = 1.2  # reached now and then
     golden = _golden(policy, rng, steps, rows, columns)
     specification["safety"] = _safety(specification, golden)
 
@@ -235,7 +235,7 @@ def _golden(
     columns_of: dict[str, list[Any]] = {name: [] for name in [*names, "joint_targets", "next_actions", "h_out"]}
     depth, frame, reset = [], [], []
     memory, actions, since = policy.initial_memory, np.zeros(NUM_JOINTS, np.float32), 0
-    features = np.zeros(FEATURES, np.float32)
+    features = np.zeros(policy.encoder.shape[1], np.float32)
     for step in range(steps):
         reset.append(step in resets)
         if reset[-1]:
@@ -272,7 +272,7 @@ def _models(policy: SmallPolicy) -> dict[str, onnx.ModelProto]:
     """The three graphs: in one part, and in two."""
     camera, memory = policy.specification["camera"], policy.specification["memory"]
     depth = _tensor("depth", 1, camera["rows"], camera["columns"])
-    features = _tensor("features", 1, FEATURES)
+    features = _tensor("features", 1, policy.encoder.shape[1])
     vectors = [_tensor(term["name"], 1, term["size"]) for term in policy.terms]
     h_in = [_tensor("h_in", *memory["shape"])] if memory else []
     outputs = [_tensor("joint_targets", 1, NUM_JOINTS), _tensor("next_actions", 1, NUM_JOINTS)]
