@@ -301,7 +301,7 @@ class ControlLoop:
         if memory.frame is None:
             return
         command = self._policy.act(replace(reading.state, command=self._command()))
-        memory.shadow = replace(command, position=np.array(command.position))  # its buffer is used again
+        memory.shadow = command  # until the next act, which uses its arrays again
         if command.mode is Mode.DAMPING:
             self._policy.reset()
 

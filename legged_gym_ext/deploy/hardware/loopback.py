@@ -122,9 +122,9 @@ class Received:
 class LoopbackRobot:
     """The robot's side of protocol.py, with the faults of robot and network. Time is what it is told.
 
-    It follows commands that are whole, newer than all before, for it, in time, and finite. It goes to damping, and stays there
-    until a host with a new session comes, on a command that says so, on a stop, and ``command_timeout`` after the last
-    command.
+    It follows commands that are whole, newer than all before, for it, in time, and finite. It goes to damping on a
+    stop, on a command that says so, and ``command_timeout`` after the last command, and stays there until a host with a
+    new session comes.
 
     Args:
         description: What it says of itself.

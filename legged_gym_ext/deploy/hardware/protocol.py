@@ -60,9 +60,9 @@ class Kind(IntEnum):
     """From the robot: frame uint32, chunk uint16, chunks uint16, width uint16, height uint16, then a part of the image,
     uint16, row-major from the top left. The header's stamp is when the image was taken."""
     COMMAND = 4
-    """To the robot, for the session that described itself to the host, so that a robot that restarts is not moved by what
-    was meant for it before: mode uint8 (1 = targets, 0 = damping), n uint8, 2 unused bytes, then as float32 position n,
-    stiffness n, damping n."""
+    """To the robot, for the session that described itself, so that a robot that restarts is not moved by what was meant
+    for it before: mode uint8 (1 = targets, 0 = damping), n uint8, 2 unused bytes, then as float32 position n, stiffness
+    n, damping n."""
     STOP = 5
     """To the robot, any session: damping, latched. No payload."""
 
