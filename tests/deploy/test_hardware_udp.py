@@ -170,11 +170,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Robot:
     """A robot of the small folder, and the flags by which it is found."""
 
-    def __init__(self, folder: Path, faults: Faults | None = None, **changes: Any) -> None:
+    def __init__(self, folder: Path, **changes: Any) -> None:
         self.specification = read_specification(folder)
         self._here, self._there = free_address(), free_address()
         description = replace(robot_for(self.specification), **{"command_timeout": 1.0, **changes})
-        self.robot = LoopbackRobot(description, faults=faults)
+        self.robot = LoopbackRobot(description)
         self.flags = [str(folder), "--here", name_of(self._here), "--address", name_of(self._there)]
 
     @contextlib.contextmanager
@@ -215,10 +215,17 @@ def test_the_command_runs_a_folder(folder: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.usefixtures("no_keyboard")
 def test_a_run_that_failed_ends_with_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    there = Robot(folder, Faults(state_stops_at=1.0))
+    there = Robot(folder)
+
+    def fall_silent() -> None:
+        while len(there.robot.received) < 5:
+            time.sleep(0.01)
+        there.robot.faults = Faults(state_stops_at=0.0)
+
     with there.running() as robot:
+        threading.Thread(target=fall_silent, daemon=True).start()
         with pytest.raises(SystemExit) as exit_:
-            command.main([*there.flags, "--duration", "5", "--ramp", "0.2", "--send"])
+            command.main([*there.flags, "--duration", "20", "--ramp", "0.2", "--send"])
         assert exit_.value.code == 1 and robot.reason == "stopped by the host"
     end = capsys.readouterr().out.partition("end: ")[2].partition("\n")[0]
     assert end == "no state for more than 0.1 s" or "stood still" in end or "took longer" in end  # if it is very busy
