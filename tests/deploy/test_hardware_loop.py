@@ -12,6 +12,7 @@ from hardware_rig import NAMES, PERIOD, POSE, SPECIFICATION, TICK, Rig, Time, ch
 from legged_gym_ext.deploy.hardware.loop import NEXT, Options, Phase
 from legged_gym_ext.deploy.hardware.loopback import Faults, LoopbackRobot
 from legged_gym_ext.deploy.hardware.protocol import Kind, decode
+from legged_gym_ext.deploy.hardware.report import picture
 from legged_gym_ext.deploy.hardware.udp import UdpDriver
 from legged_gym_ext.deploy.runtime import InputError, JointCommand, Mode
 from legged_gym_ext.errors import UserError
@@ -56,6 +57,19 @@ def test_a_dry_run_shows_what_would_be_sent() -> None:
     for index, name in enumerate(NAMES):
         assert float(rows[name][1]) == pytest.approx(index + 0.125, abs=1e-3)
         assert float(rows[name][0]) == pytest.approx(0.0, abs=0.01)
+
+
+def test_an_image_is_shown_the_right_way_round() -> None:
+    image = np.full((16, 20), 1500, np.uint16)
+    image[:4] = 3000  # far above
+    image[8:12, :3] = 250  # something near on the left
+    image[12:, 17:] = 0  # and nothing that was measured at the bottom right
+    image[0, 0] = 0
+    rows = [row.split() for row in picture(image, 0.001).splitlines()]
+    assert [len(row) for row in rows] == [8] * 4
+    assert rows[0] == ["3.00"] * 8 and rows[1] == ["1.50"] * 8
+    assert rows[2] == ["0.25"] + ["1.50"] * 7 and rows[3] == ["1.50"] * 6 + ["1.50", "-"]
+    assert picture(np.array([[np.nan, np.inf], [2.0, 1.0]]), 5.0).split().count("2.00") == 1  # floats are metres
 
 
 @pytest.mark.parametrize("faults", [Faults(nan_at=0.5), Faults(camera_dies_at=0.5), Faults(state_stops_at=0.5)])

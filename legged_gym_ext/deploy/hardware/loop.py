@@ -16,7 +16,7 @@ import numpy as np
 from legged_gym_ext.deploy.hardware.clock import Clock, MonotonicClock
 from legged_gym_ext.deploy.hardware.driver import DepthFrame, Driver, Reading
 from legged_gym_ext.deploy.hardware.matching import match
-from legged_gym_ext.deploy.hardware.report import Report, table
+from legged_gym_ext.deploy.hardware.report import Report, picture, table
 from legged_gym_ext.deploy.hardware.watchdog import Watchdog
 from legged_gym_ext.deploy.runtime import JointCommand, Mode, Policy, PolicyError, RobotState
 from legged_gym_ext.errors import UserError
@@ -149,6 +149,7 @@ class ControlLoop:
         self._policy, self._driver, self._options = policy, driver, options
         self._clock = clock or MonotonicClock()
         self._show = show
+        self._depth_scale = driver.description.camera.source.scale if driver.description.camera else 1.0
         self._memory = _Memory()
         self._over = False
         self._begin = 0.0
@@ -425,8 +426,9 @@ class ControlLoop:
             line += f"\nthe robot follows no commands for now: {memory.reading.fault}"
         if memory.blind:
             line += f"\nan image could not be used: {memory.blind}"
-        if self.phase is not Phase.DRY or memory.reading is None or memory.shadow is None:
+        if self.phase is not Phase.DRY or memory.reading is None or memory.shadow is None or memory.frame is None:
             return line
+        line += f"\ndepth, m\n{picture(memory.frame.image, self._depth_scale)}"
         would = memory.shadow
         if would.mode is Mode.DAMPING:
             line += f"\nthe policy would go to damping: {would.reason}"

@@ -9,6 +9,9 @@ import numpy as np
 
 from legged_gym_ext.deploy.runtime import Latency, LatencyHistogram, RobotState
 
+PICTURE = 4, 8
+"""Rows and columns in which an image is shown."""
+
 
 @dataclass
 class Report:
@@ -60,6 +63,24 @@ class Report:
             f"overruns: {self.overruns}, longest {self.longest_overrun * ms:.1f} ms",
             f"faults: {wrong}",
         ]
+
+
+def picture(image: np.ndarray, scale: float) -> str:
+    """Return an image as a few rows of numbers, metres: the median of what has a depth in each part of it.
+
+    Args:
+        image: Planar depth, (height, width), uint16 or float metres.
+        scale: Metres of one unit of uint16.
+    """
+    metres = image * scale if image.dtype.kind == "u" else image
+    lines = []
+    for strip in np.array_split(metres, PICTURE[0], axis=0):
+        cells = []
+        for part in np.array_split(strip, PICTURE[1], axis=1):
+            seen = part[np.isfinite(part) & (part > 0)]
+            cells.append(f"{np.median(seen):6.2f}" if len(seen) else "     -")
+        lines.append("".join(cells))
+    return "\n".join(lines)
 
 
 def table(
