@@ -80,6 +80,18 @@ def test_a_dry_run_goes_on_whatever_happens(faults: Faults) -> None:
     assert "nothing could be sent" in rig.shown[-1] or "would go to damping: no depth frame" in rig.shown[-1]
 
 
+def test_a_dry_run_shows_the_policy_again_after_it_went_to_damping() -> None:
+    rig = Rig(Options(duration=2.5))
+    since = rig.time.now()
+
+    def interrupt(now: float) -> None:
+        rig.robot.faults = Faults(camera_dies_at=0.0 if 0.4 < now - since < 1.3 else math.inf)
+
+    rig.time.every.append(interrupt)
+    rig.run()
+    assert [("would go to damping: no depth frame" in shown) for shown in rig.shown] == [False, True, False]
+
+
 def test_a_dry_run_shows_what_is_wrong_with_the_policy() -> None:
     rig = Rig(Options(duration=1.5))
 
@@ -153,6 +165,18 @@ def test_the_ramp_leads_from_the_measured_pose_to_the_default_one() -> None:
     last = [item for item in rig.robot.received if item.time < rig.phase("damping")][-1]
     np.testing.assert_allclose(last.command.position, POSE, atol=1e-5)
     np.testing.assert_allclose(rig.robot.joint_pos, POSE, atol=0.05)  # it came along
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_ramp_begins_within_the_limits_where_the_pose_is_a_little_outside(side: int) -> None:
+    """Even where targets may move so slowly that it would take them a while to get there."""
+    limits = np.array(SPECIFICATION["robot"]["joint_pos_limits"])
+    rig = Rig(going(start=False, ramp=1.0, duration=1.0), pose=limits[:, (1 + side) // 2] + 0.08 * side)
+    rig.policy.specification["safety"]["target_rate"] = [1.0] * 10
+    rig.run()
+    targets = np.array([item.command.position for item in rig.robot.received])
+    assert names(rig)[0] == "ramp" and len(targets) > 40
+    assert (targets >= limits[:, 0] - 1e-5).all() and (targets <= limits[:, 1] + 1e-5).all()
 
 
 def test_the_policy_starts_when_the_operator_says_so() -> None:
