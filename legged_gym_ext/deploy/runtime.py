@@ -265,8 +265,8 @@ class Policy:
         self._to_policy = np.array([self.joint_names.index(name) for name in trained])
         self._to_robot = np.argsort(self._to_policy)
 
-        def per_joint(section: str, name: str, *columns: int) -> np.ndarray:
-            return _vector(spec, (joints, *columns), section, name)[self._to_robot]
+        def per_joint(section: str, name: str, *columns: int, finite: bool = True) -> np.ndarray:
+            return _vector(spec, (joints, *columns), section, name, finite=finite)[self._to_robot]
 
         self.default_pose = per_joint("robot", "default_joint_pos")
         """Joint angles (joints,), rad, from which an episode begins."""
@@ -274,7 +274,7 @@ class Policy:
         self._damping = per_joint("robot", "joint_damping")
         self._low, self._high = per_joint("safety", "target_range", 2).T.copy()
         self._stride = per_joint("safety", "target_rate") * self.period  # rad, from target to target
-        limits, speeds = per_joint("robot", "joint_pos_limits", 2), per_joint("robot", "joint_vel_limits")
+        limits, speeds = per_joint("robot", "joint_pos_limits", 2), per_joint("robot", "joint_vel_limits", finite=False)
         self._sensors = _Sensors(self.joint_names, limits, speeds, self.default_pose)
 
         commands = _vector(spec, (4, 2), "commands", "ranges").astype(np.float32).astype(np.float64)
@@ -578,11 +578,12 @@ class _Sensors:
     """
 
     def __init__(self, joint_names: list[str], limits: np.ndarray, speeds: np.ndarray, position: np.ndarray) -> None:
-        wide = 1e6  # of numbers that are looked at otherwise
+        wide = 1e6  # finite, so that infinity is never possible
+        speeds = np.minimum(JOINT_SPEED * speeds, wide)  # a joint may have no limit
         self._joint_names = joint_names
         bounds = {
             "joint_pos": (limits[:, 0] - ANGLE_MARGIN, limits[:, 1] + ANGLE_MARGIN),
-            "joint_vel": (-JOINT_SPEED * speeds, JOINT_SPEED * speeds),
+            "joint_vel": (-speeds, speeds),
             "base_ang_vel": (np.full(3, -TURN_RATE), np.full(3, TURN_RATE)),
             "base_lin_vel": (np.full(3, -BASE_SPEED), np.full(3, BASE_SPEED)),
             "projected_gravity": (np.full(3, -wide), np.full(3, wide)),
@@ -702,11 +703,11 @@ class _FrameRate:
 
     def restart(self) -> None:
         """Take the next frame, whenever it was taken."""
-        self._expected = self._newest = -math.inf
+        self._expected = -math.inf
 
     def due(self, stamp: float) -> bool:
-        """Return whether a frame would be taken. One that is no newer than the last is not."""
-        return stamp > self._newest and stamp >= self._expected - FRAME_EARLY * self.period
+        """Return whether a frame would be taken. One that is no newer than the last never is."""
+        return stamp >= self._expected - FRAME_EARLY * self.period
 
     def take(self, stamp: float) -> None:
         """Take a frame."""
@@ -714,7 +715,6 @@ class _FrameRate:
         if error > self.period / 2:  # the first one, or some have not come
             error, self._expected = 0.0, stamp
         self._expected += self.period + FRAME_FOLLOW * error
-        self._newest = stamp
 
 
 class _Resampler:
@@ -1110,13 +1110,13 @@ def _positive(spec: dict[str, Any], *keys: str) -> float:
     return value
 
 
-def _vector(spec: dict[str, Any], shape: tuple[int, ...], *keys: str) -> np.ndarray:
-    """Return numbers, float64."""
+def _vector(spec: dict[str, Any], shape: tuple[int, ...], *keys: str, finite: bool = True) -> np.ndarray:
+    """Return numbers, float64; where they need not be ``finite``, infinity means that there is no limit."""
     try:
         value = np.array(_get(spec, *keys), dtype=np.float64)
     except (TypeError, ValueError):
         value = np.array(math.nan)
-    if value.shape != shape or not np.isfinite(value).all():
+    if value.shape != shape or np.isnan(value).any() or (finite and np.isinf(value).any()):
         raise FolderError(f"{SPECIFICATION}: {'.'.join(keys)}: expected {' x '.join(map(str, shape))} numbers")
     return value
 
@@ -1389,7 +1389,7 @@ def _requirements(spec: dict[str, Any]) -> str:
     limits = _vector(spec, (len(joints), 2), "robot", "joint_pos_limits")
     targets = _vector(spec, (len(joints), 2), "safety", "target_range")
     numbers = [
-        _vector(spec, (len(joints),), *keys)
+        _vector(spec, (len(joints),), *keys, finite=False)
         for keys in (
             ("safety", "target_rate"),
             ("robot", "default_joint_pos"),

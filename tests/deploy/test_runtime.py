@@ -256,12 +256,16 @@ def test_an_impossible_state_is_damped_until_a_reset(policy: Policy, change: Cal
     measured = bad.joint_pos if np.isfinite(bad.joint_pos).all() else good.joint_pos
     np.testing.assert_array_equal(command.position, measured)
     moved = replace(good, joint_pos=good.joint_pos * 0.9)
+    command.damping.fill(9.0)  # the caller's to write to, until the next step
     again = policy.act(moved)  # all is well again, but who knows
     assert (again.mode, again.reason) == (Mode.DAMPING, policy.fault)
     np.testing.assert_array_equal(again.position, moved.joint_pos)
+    np.testing.assert_array_equal(again.damping, policy.specification["robot"]["joint_damping"])
     policy.reset()
     assert policy.fault == ""
-    assert policy.act(good).mode is Mode.POLICY
+    command = policy.act(good)
+    assert (command.mode, command.reason) == (Mode.POLICY, "")
+    np.testing.assert_array_equal(command.stiffness, policy.specification["robot"]["joint_stiffness"])
 
 
 @pytest.mark.parametrize(
@@ -278,6 +282,20 @@ def test_what_is_just_possible_is_not_damped(policy: Policy, change: Callable[[R
     state = a_state(policy)
     change(state)
     assert policy.act(state).mode is Mode.POLICY
+
+
+def test_joints_without_a_speed_limit(folder: tuple[Path, SmallPolicy], tmp_path: Path, clock: Clock):
+    path = with_changes(
+        Path(shutil.copytree(folder[0], tmp_path / "folder")), robot={"joint_vel_limits": [math.inf] * JOINTS}
+    )
+    policy = ready(Policy(path, clock=clock))
+    state = a_state(policy)
+    state.joint_vel[2] = 400.0
+    assert policy.act(state).mode is Mode.POLICY
+    for value in (math.inf, -math.inf, math.nan):
+        policy.reset()
+        state.joint_vel[2] = value
+        assert policy.act(state).reason == f"joint_vel of left_hip_pitch_joint is {value}"
 
 
 def test_a_reset_begins_an_episode_like_the_first(folder: tuple[Path, SmallPolicy], clock: Clock):

@@ -67,6 +67,12 @@ def refusal(folder: Path) -> str:
 # ---------------------------------------------------------------------------------------------------- what is refused
 
 
+def test_limits_may_be_infinite(folder: Path):
+    rewrite(folder, put([float("inf")] * 10, "robot", "joint_vel_limits"))
+    rewrite(folder, put([float("inf")] * 10, "robot", "torque_limits"))
+    assert check(folder, seconds=0.0) == []
+
+
 def test_a_folder_that_is_whole_has_no_problems(original: Path, capsys: pytest.CaptureFixture[str]):
     assert check(original, seconds=0.0) == []
     output = capsys.readouterr().out
@@ -157,6 +163,7 @@ def drop(*keys: Any) -> Callable[[dict[str, Any]], None]:
         (put([1.0] * 9, "robot", "joint_damping"), "policy.yaml: robot.joint_damping: expected 10 numbers"),
         (put([[0, 1]] * 9, "safety", "target_range"), "policy.yaml: safety.target_range: expected 10 x 2 numbers"),
         (put([float("nan")] * 10, "safety", "target_rate"), "policy.yaml: safety.target_rate: expected 10 numbers"),
+        (put([float("nan")] * 10, "robot", "joint_vel_limits"), "robot.joint_vel_limits: expected 10 numbers"),
         (put("fast", "control", "period"), "policy.yaml: control.period: expected a number, got 'fast'"),
         (put(0.0, "gait", "period"), "policy.yaml: gait.period: expected a number > 0, got 0.0"),
         (put(["a", "a"], "robot", "joint_names"), "policy.yaml: robot.joint_names: expected a list of different names"),
