@@ -474,22 +474,51 @@ def test_the_robot_damps_by_itself_when_the_host_is_gone() -> None:
     assert np.abs(rig.robot.joint_vel).max() < 0.1
 
 
-def test_a_new_run_may_move_a_robot_that_was_stopped() -> None:
-    rig = Rig(going(duration=1.0))
+def test_commands_that_come_ever_later_are_not_followed() -> None:
+    """A buffer somewhere fills up: commands keep coming, each a bit later than the one before."""
+    rig = Rig(going(ramp=0.3))
+    waiting: list[tuple[float, bytes]] = []
+    since = rig.time.now()
+
+    def delay(data: bytes) -> None:
+        now = rig.time.now()
+        waiting.append((now + 0.2 * (now - since), data))
+
+    def deliver(now: float) -> None:
+        while waiting and waiting[0][0] <= now:
+            rig.robot.arrive(waiting.pop(0)[1], now)
+
+    rig.transport.send = delay  # pyright: ignore[reportAttributeAccessIssue]
+    rig.time.every.append(deliver)
+    report = rig.run()
+    assert rig.robot.rejected["too late"] >= 3
+    # Sent after t, a command comes after 1.2 t: of 0.1 s of delay, at 0.6 s. Without more, the robot stops 0.1 s later.
+    assert rig.robot.reason == "no command for 0.1 s"
+    assert rig.robot.damping_since == pytest.approx(0.6 + 0.1, abs=0.05)
+    assert report.failed == "the robot follows no commands: no command for 0.1 s"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_new_run_may_move_a_robot_that_was_stopped(seed: int) -> None:
+    """On a slow network, on which the robot goes on for a while to say that it was stopped."""
+    rig = Rig(going(duration=1.0), faults=Faults(jitter=0.03), seed=seed)
+    rig.policy.targets = lambda state: (
+        np.array(POSE) + 0.1
+    )  # its joints have no stops: they must stay where they can be
     rig.run()
     assert rig.robot.damping_since is not None
     old, followed = rig.driver, len(rig.robot.received)
     rig.connect()
     report = rig.run()
     assert names(rig) == ["ramp", "ready", "policy", "damping"] and report.reason == "end of the run"
-    check_commands(rig.robot.received[followed:], rig.phase("policy") + TICK, slack=PERIOD)
+    check_commands(rig.robot.received[followed:], rig.phase("policy") + 0.03 + TICK, slack=PERIOD + 0.03)
 
     rig.connect()
     rig.driver.write(rig.robot.received[0].command)
-    rig.time.sleep(0.02)
+    rig.time.sleep(0.04)
     assert rig.robot.damping_since is None
     old.stop()  # of a run that is over
-    rig.time.sleep(0.02)
+    rig.time.sleep(0.04)
     assert rig.robot.damping_since is None and rig.robot.rejected["not the newest"] >= 1
 
 
