@@ -461,6 +461,14 @@ def test_a_policy_that_fails_from_the_start_is_never_sent() -> None:
 # The robot's side.
 
 
+def test_a_damping_command_pulls_nowhere() -> None:
+    rig = Rig(Options())
+    rig.driver.write(JointCommand(np.array(POSE) + 1.0, np.full(10, 100.0), np.full(10, 2.0), Mode.DAMPING, ""))
+    rig.time.sleep(0.3)
+    assert rig.robot.reason == "told by the host"
+    np.testing.assert_array_equal(rig.robot.joint_pos, np.zeros(10))
+
+
 def test_the_robot_damps_by_itself_when_the_host_is_gone() -> None:
     rig = Rig(going(duration=1.0))
     rig.driver.write(JointCommand(np.array(POSE), np.full(10, 100.0), np.full(10, 2.0), Mode.POLICY, ""))
@@ -498,10 +506,10 @@ def test_commands_that_come_ever_later_are_not_followed() -> None:
     assert report.failed == "the robot follows no commands: no command for 0.1 s"
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_new_run_may_move_a_robot_that_was_stopped(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "ramp"), [(0, 0.5), (1, 0.0), (2, 0.02)])
+def test_a_new_run_may_move_a_robot_that_was_stopped(seed: int, ramp: float) -> None:
     """On a slow network, on which the robot goes on for a while to say that it was stopped."""
-    rig = Rig(going(duration=1.0), faults=Faults(jitter=0.03), seed=seed)
+    rig = Rig(going(duration=1.0, ramp=ramp), faults=Faults(jitter=0.03), seed=seed)
     rig.policy.targets = lambda state: (
         np.array(POSE) + 0.1
     )  # its joints have no stops: they must stay where they can be

@@ -102,7 +102,7 @@ class _Memory:
 
     reading: Reading | None = None
     fault: str = ""  # why it cannot be used
-    followed: bool = False  # whether the robot was seen to follow commands in this run
+    armed: float = 0.0  # when the first command was sent
     blind: str = ""  # why the last image could not be used
     frame: DepthFrame | None = None
     sent: np.ndarray = field(default_factory=lambda: np.zeros(0))  # the last target
@@ -229,6 +229,7 @@ class ControlLoop:
         if self._options.send:
             self._check_pose(reading.state)
             self._memory.ramp_from = self._memory.sent = np.clip(reading.state.joint_pos, *self.plan.ramp_range)
+            self._memory.armed = now
             self._watchdog.arm()
             self._go(Phase.RAMP, now)
             self._ramp(reading, now)
@@ -354,14 +355,8 @@ class ControlLoop:
         Before the first command it need not: it may be latched by an earlier run, which the first command of this one
         ends. Its answer to that takes a while.
         """
-        memory = self._memory
-        if self.phase is Phase.DRY:
-            return False
-        memory.followed = memory.followed or not reading.fault
         patience = self._options.lost_after * self.plan.period
-        return bool(reading.fault) and (
-            memory.followed or self.phase is not Phase.RAMP or now - memory.since > patience
-        )
+        return bool(reading.fault) and self.phase is not Phase.DRY and now - self._memory.armed > patience
 
     def _check_pose(self, state: RobotState) -> None:
         low, high = self.plan.measurable
