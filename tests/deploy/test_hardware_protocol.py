@@ -135,10 +135,11 @@ def test_clocks_are_brought_together(drift: float) -> None:
     offset = ClockOffset(window=5.0)
     for index, sent in enumerate(np.arange(0.0, 60.0, 0.02)):
         stamp = 1000.0 + sent * (1 + drift)
-        delay = 0.0 if index % 20 == 0 else RNG.uniform(0, 0.03)
+        delay = 0.0 if index % 20 == 7 else RNG.uniform(0, 0.03)
         guess = offset.translate(stamp, sent + delay)
         assert sent - 0.003 <= guess <= sent + delay + 1e-9
-    assert guess == pytest.approx(sent, abs=0.003)
+        if index >= 7:  # the quickest one is known, also where a window has just begun
+            assert guess == pytest.approx(sent, abs=0.003)
 
 
 def test_images_come_back_in_any_order() -> None:
