@@ -102,8 +102,15 @@ def test_over_a_bad_network_until_the_camera_dies() -> None:
 
 
 def test_a_dry_run_sends_not_one_packet() -> None:
+    """Not even where it stands still for a while: the watchdog only watches who moves a robot."""
     with Host() as host:
-        report = host.run(replace(PATIENT, send=False, duration=0.7))
+
+        def hang_once(state: object) -> None:
+            if len(host.policy.states) == 3:
+                time.sleep(0.5)
+
+        host.policy.before = hang_once
+        report = host.run(replace(PATIENT, send=False, duration=1.2, hang_after=5))
         time.sleep(0.1)
         assert host.robot.packets == 0 and report.sent == 0
         assert len(host.policy.states) > 5
