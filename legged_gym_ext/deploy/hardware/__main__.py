@@ -8,6 +8,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.deploy.hardware import udp
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> None:
                 joint_names=driver.description.joint_names,
                 depth_source=driver.description.camera and driver.description.camera.source,
             )
-            loop = ControlLoop(policy, driver, options, operator=operator)
+            loop = ControlLoop(policy, driver, options, operator=operator, show=partial(print, flush=True))
             _listen(operator)
             report = loop.run()
         finally:

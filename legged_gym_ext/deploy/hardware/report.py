@@ -89,8 +89,8 @@ def table(
     """Return what a robot measures, and what a command would make of it: targets, gains, and the motors' torques."""
     width = max(len(name) for name in names)
     lines = [
-        f"{name:{width}}  " + "  ".join(f"{value:8.3f}" for value in getattr(state, name)) + f"  {unit}"
-        for name, unit in (("projected_gravity", ""), ("base_ang_vel", "rad/s"), ("base_lin_vel", "m/s"))
+        f"{name:{width}}  " + "  ".join(f"{value:8.3f}" for value in getattr(state, name)) + unit
+        for name, unit in (("projected_gravity", ""), ("base_ang_vel", "  rad/s"), ("base_lin_vel", "  m/s"))
     ]
     lines.append(f"{'joint':{width}}  measured    target      kp      kd  torque")
     torque = stiffness * (target - state.joint_pos) - damping * state.joint_vel
