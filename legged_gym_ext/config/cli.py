@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line
+from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line, unknown
 
 LAST_RUN = "-1"  # legged_gym's way to say it
 
@@ -34,6 +34,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
         raise UserError(f"{message}; see --help")
+
+    def parse_only(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse a command line that changes no configuration.
+
+        Raises:
+            UserError: Unknown flag, missing value, stray argument.
+        """
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            flags = (option for option in self._option_string_actions if option.startswith("--"))
+            raise unknown("argument", rest[0].partition("=")[0], flags)
+        return args
 
     def unknown_flag(self, flag: str) -> UserError:
         """Return the error for a flag that this parser does not have."""
