@@ -319,15 +319,15 @@ class IsaacGymSimulator:
         shared, arrays = self._shared, self.worker.arrays
         shared["target"].copy_(joint_targets.index_select(1, self._to_theirs).view(-1))
         places, joints, changed = (np.flatnonzero(row) for row in self._pending.cpu().numpy())
+        if changed.size:  # before the roots, whose velocities are those of the centres of mass as they are now
+            self._write_parameters(changed)
+            arrays["changed_rows"][: changed.size] = changed
         if places.size:
             shared["root"].copy_(self._root())
             arrays["place_actors"][: places.size] = self._actors[places]
         if joints.size:
             shared["joint"].copy_(self._joint())
             arrays["joint_actors"][: joints.size] = self._actors[joints]
-        if changed.size:
-            self._write_parameters(changed)
-            arrays["changed_rows"][: changed.size] = changed
         self.worker.step(places.size, joints.size, changed.size)
         self._pending.zero_()
 
