@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from torch import Tensor
 from legged_gym_ext.config.schema import Config, RobotConfig, SimConfig, TerrainConfig
 from legged_gym_ext.envs.randomization import UniformColumns, episode_ranges
 from legged_gym_ext.errors import EngineFault, UserError
+from legged_gym_ext.paths import resolve
 from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.simulators import make_simulator
 from legged_gym_ext.simulators.base import DomainParameters, Simulator
@@ -229,6 +231,26 @@ def test_another_robot_than_the_urdfs_is_refused(robot: Robot, tmp_path: Path, m
         simulator = isaacgym(robot, 1, flat_tile(1))
         with pytest.raises(EngineFault, match=f"another robot of the URDF: {told}"):
             simulator.step(stand(simulator, robot))
+
+
+def test_joints_without_limits_have_none_there_either(tmp_path: Path) -> None:
+    """What Isaac Gym says of the limits of such a joint means nothing."""
+    urdf, n = tmp_path / "robot.urdf", 2
+    text = resolve(RobotConfig().urdf).read_text()
+    revolute = '_hip_yaw_joint" type="revolute">'
+    assert text.count(revolute) == 2
+    text = text.replace(revolute, '_hip_yaw_joint" type="continuous">')
+    urdf.write_text(text)
+    robot, states = load_robot(dataclasses.replace(RobotConfig(), urdf=str(urdf))), []
+    for config in (MUJOCO, ISAACGYM):
+        simulator = make(config, robot, n, torch.tensor(ABSENT).repeat(n, MAX_BOXES, 1))
+        pose = stand(simulator, robot)
+        pose[:, [joint.endswith("hip_yaw_joint") for joint in robot.joints]] = 1.2
+        for _ in range(15):
+            simulator.step(pose)
+        states.append(simulator.state.joint_pos.clone())
+    assert (states[0] > 0.6).any()  # the others' limit is 0.43
+    torch.testing.assert_close(states[1], states[0], atol=2e-3, rtol=0.0)
 
 
 # The GPU pipeline ----------------------------------------------------------------------------------------------------
