@@ -14,6 +14,8 @@ from legged_gym_ext.paths import resolve
 
 NUM_JOINTS = 10
 NUM_FEET = 2
+UNLIMITED = (-np.pi, np.pi)
+"""The range of a joint without limits, rad."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def load_robot(config: RobotConfig) -> Robot:
 
     order = [model.joint(joint).id for joint in config.joints]
     limited = model.jnt_limited[order].astype(bool)[:, None]
-    joint_range = np.where(limited, model.jnt_range[order], [-np.pi, np.pi])
+    joint_range = np.where(limited, model.jnt_range[order], UNLIMITED)
     force_limited = model.jnt_actfrclimited[order].astype(bool)
     torque_limit = np.where(force_limited, model.jnt_actfrcrange[order, 1], np.inf)
     pose = _per_joint("default_pose", config.default_pose, config.joints)

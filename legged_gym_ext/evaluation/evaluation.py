@@ -26,6 +26,7 @@ from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.models.actor import ParkourActor
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import results_folder
 from legged_gym_ext.runs.resume import dotted_values
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
@@ -69,6 +70,11 @@ class Evaluation:
         """Of the checkpoint's file, in hexadecimal."""
         return from_rank_zero(lambda: hashlib.sha256(self.checkpoint.read_bytes()).hexdigest())
 
+    @cached_property
+    def trained_engine(self) -> str:
+        """Name of the engine that the checkpoint was trained with."""
+        return from_rank_zero(lambda: load_checkpoint(self.checkpoint)["config"]["sim"]["engine"])
+
     @property
     def heading(self) -> Heading:
         """What stands on top of the report."""
@@ -93,6 +99,7 @@ class Evaluation:
             sweep_episodes=min(plan.episodes, plan.benchmark.robustness_episodes),
             sweeps={name: SWEEPS[name].title for name in plan.sweeps},
             versions={package: version(package) for package in _PACKAGES},
+            trained_engine=self.trained_engine,
         )
 
     def run(self, resume: bool) -> dict[Unit, Episodes]:

@@ -37,6 +37,8 @@ class Heading:
     """Steps of environments that the policies learned from; None = not known."""
     versions: Mapping[str, str]
     """Of packages."""
+    trained_engine: str = ""
+    """The engine of the run, which may be another than the one of the evaluation; empty = not known."""
     sweep_episodes: int = 0
     """As ``episodes``, in sweeps."""
     sweeps: Mapping[str, str] = field(default_factory=dict)

@@ -73,7 +73,7 @@ def facts(heading: Heading) -> list[tuple[str, str]]:
         ("run", heading.run),
         ("checkpoint", f"{heading.checkpoint} (sha256 {heading.checkpoint_sha256[:12]})"),
         ("policies", listing(list(heading.policies))),
-        ("engine", heading.engine),
+        ("engine", heading.engine + (f" (trained with {heading.trained_engine})" if heading.trained_engine else "")),
         ("terrain", f"{listing(list(heading.kinds))}; {levels(list(heading.levels))}"),
         ("episodes", f"{heading.episodes} for each kind, level, policy and setting{sweeps}"),
         ("course", f"{heading.course_length:g} m in at most {heading.time_limit:g} s"),

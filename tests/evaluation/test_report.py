@@ -25,7 +25,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.document import write_files
 from legged_gym_ext.evaluation.episodes import Episodes, Unit
 from legged_gym_ext.evaluation.intervals import wilson
-from legged_gym_ext.evaluation.report import write_report
+from legged_gym_ext.evaluation.report import facts, write_report
 from legged_gym_ext.evaluation.summary import summarize
 from legged_gym_ext.evaluation.wording import count, levels, listing, percent
 
@@ -222,6 +222,14 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     assert "<script>" not in text
     assert "<b>" not in text
     assert "\\<b\\>odd\\</b\\>\\|kind" in (tmp_path / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("trained", "told"),
+    [("isaacgym", "mujoco (trained with isaacgym)"), ("mujoco", "mujoco (trained with mujoco)"), ("", "mujoco")],
+)
+def test_the_report_names_the_engine_of_the_evaluation_and_that_of_the_training(trained: str, told: str) -> None:
+    assert dict(facts(replace(heading({}), trained_engine=trained)))["engine"] == told
 
 
 def test_a_heading_may_hold_any_mapping_and_sequence(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_mujoco_agrees_with_itself_and_with_mechanics(robot: Robot, library: Ter
         ({"state": lambda state: state.foot_force.mul_(0.5)}, "foot force = weight"),
         ({"state": lambda state: state.root_pos.mul_(torch.nan)}, "free fall"),
         ({"friction": 2.0}, "friction of 0.2 by sliding"),
+        ({"state": lambda state: state.joint_torque.zero_()}, "motor torques against their law"),
         ({"load": 0.0}, "foot force with 5 kg more = weight"),
         ({"state": lambda state: state.foot_vel.neg_()}, "foot velocity against motion"),
     ],

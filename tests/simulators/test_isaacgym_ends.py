@@ -69,11 +69,46 @@ def test_an_interpreter_that_is_none_is_told_with_the_nearest_one(
     monkeypatch.setenv(process.PYTHON, str(tmp_path))
     with pytest.raises(UserError, match=rf"^ISAACGYM_PYTHON: .* got '{tmp_path}'; did you mean '{inside}'\?$"):
         start(robot)
+    monkeypatch.setenv("PATH", str(inside.parent), prepend=os.pathsep)
+    with pytest.raises(UserError, match=rf"got 'python'; did you mean '{inside}'\?$"):
+        start(robot, python="python")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert process.find_python("~/bin/python") == str(inside)
     text = tmp_path / "text"
     text.write_text("not a program")
     text.chmod(0o755)
     with pytest.raises(UserError, match="Exec format error: not an interpreter that Isaac Gym could run in"):
         start(robot, python=str(text))
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("exit 0", "it ended with exit code 0; how to make a Python that has it is in docs/isaacgym.md$"),
+        ("echo '  File x'; echo 'SyntaxError: invalid'; exit 1", "SyntaxError: invalid; likely: .* older than 3.6"),
+        (
+            r"printf 'a\001b\033[1m\377c\r\n'; exit 1",
+            "its last words: a b \\[1m\N{REPLACEMENT CHARACTER}c; how to make",
+        ),
+        ("head -c 10000000 /dev/zero; echo end; exit 1", "its last words: end; how to make"),
+        (
+            "sleep 1000 & echo $! >&2; wait; exit 1",
+            r"it did not answer within 2 s \(sim.isaacgym.start_limit\); its last words: \d+; how",
+        ),
+    ],
+)
+def test_a_program_that_is_no_python_is_one_line_and_leaves_nothing(
+    does: str, told: str, robot: Robot, tmp_path: Path
+) -> None:
+    program = tmp_path / "a program"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    with pytest.raises(UserError, match=rf"^{program}: the worker of Isaac Gym failed at 'start': .*{told}") as caught:
+        start(robot, python=str(program), start_limit=2.0)
+    line = exit_code_and_line(caught.value)[1]
+    assert line.isprintable()
+    if sleeper := re.search(r"words: (\d+)", line):  # what the program has started
+        assert not alive(int(sleeper[1]))
 
 
 @pytest.mark.parametrize(
@@ -208,8 +243,16 @@ def train(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / "logs"), *SMALL, *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT, text=True, **pipes))
+        started.append(
+            subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                cwd=ROOT,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
         return started[-1]
 
     yield run

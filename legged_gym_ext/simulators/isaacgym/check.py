@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,8 @@ _SETTLING, _STANDING = 10, 40
 """Control steps after which robots stand, and for which they do so without a controller: they sway and then topple."""
 _LOAD, _LOADED = 5.0, 1
 """kg that the base of environment ``_LOADED`` has more: it is set before the first step, as Isaac Gym wants it."""
+_TORQUE = 1.5
+"""N m by which motors may differ from their law on average: one is told a physics step before the other."""
 _FRICTION = (0.2, 0.4)
 """Coefficients for sliding, in turns over the environments."""
 _SLIDING = 0.5
@@ -106,6 +109,12 @@ class Bench:
             self.every, position, joint_pos=self.pose.clone(), joint_vel=joint_vel, **{**still, **given}
         )
 
+    def drives(self) -> Tensor:
+        """Return what the motors' law says of the state, with the default pose as the target, (n, joints), N m."""
+        gains = torch.tensor(np.stack([self.robot.stiffness, self.robot.damping])).to(self.pose)
+        state = self.simulator.state
+        return gains[0] * (self.pose - state.joint_pos) - gains[1] * state.joint_vel
+
     def run(self, steps: int, targets: Tensor | None = None) -> None:
         """Take control steps with these joint targets; those of the default pose where none are given."""
         for _ in range(steps):
@@ -123,19 +132,21 @@ def compare(engine: Bench, mujoco_bench: Bench) -> list[Finding]:
 
 
 def at_rest(engine: Bench, reference: Bench) -> list[Finding]:
-    """Return mean height and foot force of robots that stand, on each kind's start."""
-    heights, forces = [], []
+    """Return mean height, foot force and motor torques of robots that stand, on each kind's start."""
+    heights, forces, errors = [], [], []
     for bench in (engine, reference):
         bench.place(_DROP)
         bench.run(_SETTLING)
         state = bench.simulator.state
-        height, force = (torch.zeros_like(state.root_pos[:, 2]) for _ in range(2))
+        height, force, error = (torch.zeros_like(state.root_pos[:, 2]) for _ in range(3))
         for _ in range(_STANDING):
             bench.run(1)
             height += state.root_pos[:, 2] / _STANDING
             force += state.foot_force[:, :, 2].sum(dim=1) / _STANDING
+            error += (state.joint_torque - bench.drives()).abs().mean(dim=1) / _STANDING
         heights.append(height.tolist())
         forces.append(force.tolist())
+        errors.append(error.mean().item())
     findings = [
         Finding(f"height of standing, {kind}", "m", heights[0][i], heights[1][i], 0.01)
         for i, kind in enumerate(engine.kinds)
@@ -144,6 +155,7 @@ def at_rest(engine: Bench, reference: Bench) -> list[Finding]:
         weight = (engine.robot.mass + load) * GRAVITY
         what = f"foot force with {load:g} kg more" if load else "foot force"
         findings.append(Finding(f"{what} = weight", "N", forces[0][env], weight, 0.05 * weight, by_mechanics=True))
+    findings.append(Finding("motor torques against their law", "N m", errors[0], 0.0, _TORQUE, by_mechanics=True))
     return findings
 
 

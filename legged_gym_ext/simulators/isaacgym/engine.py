@@ -15,7 +15,7 @@ from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.device.masked import assign
 from legged_gym_ext.errors import EngineFault, UserError
 from legged_gym_ext.processes.ranks import here
-from legged_gym_ext.robot import NUM_JOINTS, Robot
+from legged_gym_ext.robot import NUM_JOINTS, UNLIMITED, Robot
 from legged_gym_ext.rotations import quat_rotate
 from legged_gym_ext.simulators.base import GRAVITY, DomainParameters, SimulatorState
 from legged_gym_ext.simulators.isaacgym.bodies import collapse
@@ -246,7 +246,7 @@ class IsaacGymSimulator:
                 "filters": bodies.filters,
             },
         )
-        self._order_joints(loaded["joints"], loaded["lower"], loaded["upper"])
+        self._order_joints(**loaded)
         every = np.arange(self.num_envs)
         self._write_parameters(every)
         self._shared["root"].copy_(self._root())
@@ -263,17 +263,18 @@ class IsaacGymSimulator:
             )
         self._find_frame_of_velocity()
 
-    def _order_joints(self, names: list[str], lower: list[float], upper: list[float]) -> None:
+    def _order_joints(self, joints: list[str], limited: list[bool], lower: list[float], upper: list[float]) -> None:
         """Find the joints' places in Isaac Gym's order, and check that they are the robot's."""
         robot = self.robot
-        if sorted(names) != sorted(robot.joints):
-            self._wrong(f"its joints are {', '.join(names)}, the robot's {', '.join(robot.joints)}")
-        ours = [names.index(joint) for joint in robot.joints]
-        limits = np.array([lower, upper]).T[ours]
+        if sorted(joints) != sorted(robot.joints):
+            self._wrong(f"its joints are {', '.join(joints)}, the robot's {', '.join(robot.joints)}")
+        ours = [joints.index(joint) for joint in robot.joints]
+        # Where a joint has no limits, what stands there means nothing, and the robot's are those of a full turn.
+        limits = np.where(np.array(limited)[:, None], np.array([lower, upper]).T, UNLIMITED)[ours]
         if np.abs(limits - robot.joint_range).max() > _LIMIT_TOLERANCE:
             self._wrong(f"its limits of the joints are {limits.round(3).tolist()}, those of {robot.urdf.name} others")
         self._to_ours = torch.tensor(ours, device=self.device)
-        self._to_theirs = torch.tensor([robot.joints.index(name) for name in names], device=self.device)
+        self._to_theirs = torch.tensor([robot.joints.index(name) for name in joints], device=self.device)
         self._host_order = self._to_theirs.cpu().numpy()
 
     def _check_base(self, mass: float, com: np.ndarray) -> None:
@@ -319,15 +320,15 @@ class IsaacGymSimulator:
         shared, arrays = self._shared, self.worker.arrays
         shared["target"].copy_(joint_targets.index_select(1, self._to_theirs).view(-1))
         places, joints, changed = (np.flatnonzero(row) for row in self._pending.cpu().numpy())
+        if changed.size:  # before the roots, whose velocities are those of the centres of mass as they are now
+            self._write_parameters(changed)
+            arrays["changed_rows"][: changed.size] = changed
         if places.size:
             shared["root"].copy_(self._root())
             arrays["place_actors"][: places.size] = self._actors[places]
         if joints.size:
             shared["joint"].copy_(self._joint())
             arrays["joint_actors"][: joints.size] = self._actors[joints]
-        if changed.size:
-            self._write_parameters(changed)
-            arrays["changed_rows"][: changed.size] = changed
         self.worker.step(places.size, joints.size, changed.size)
         self._pending.zero_()
 

@@ -54,6 +54,7 @@ FAULTS = (
         "Isaac Gym is not installed there: pip install -e isaacgym/python from NVIDIA's download, or name the folder "
         "in ISAACGYM_PATH",
     ),
+    Fault(r"^SyntaxError", "that Python is older than 3.6, or none: Isaac Gym has bindings for 3.6 to 3.8"),
     Fault(r"No module named '?torch", "torch is not installed there: pip install torch (2.4.1 is the last for 3.8)"),
     Fault(r"No module named '?numpy", "numpy is not installed there: pip install 'numpy<1.24'"),
     Fault(
@@ -124,7 +125,7 @@ def describe(code: int | None, lines: Sequence[str], said: str = "") -> str:
 def cause(lines: Sequence[str]) -> str:
     """Return what is known of the first fault that the lines tell of; empty where none is."""
     text = "\n".join(lines)
-    return next((fault.cause for fault in FAULTS if re.search(fault.pattern, text, re.IGNORECASE)), "")
+    return next((fault.cause for fault in FAULTS if re.search(fault.pattern, text, re.IGNORECASE | re.MULTILINE)), "")
 
 
 def last_words(lines: Sequence[str]) -> str:

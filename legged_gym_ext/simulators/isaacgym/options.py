@@ -22,10 +22,9 @@ class IsaacGymOptions:
     bounce_threshold: float = not_negative(0.5)  # m/s below which nothing bounces
     max_depenetration_velocity: float = positive(1.0)  # m/s
     buffer_multiplier: float = positive(5.0)  # of PhysX's buffers [default_buffer_size_multiplier]
-    max_gpu_contact_pairs: int = count(2**23)  # 2**24 from 8000 environments on
-    friction_buckets: int = count(
-        100
-    )  # different coefficients of friction per unit: PhysX has 64,000 materials at most
+    max_gpu_contact_pairs: int = count(2**23, at_most=2**31 - 1)  # 2**24 from 8000 environments on
+    # Different coefficients of friction per unit: PhysX has 64,000 materials at most.
+    friction_buckets: int = count(100, at_most=10_000)
     viewer: bool = False  # Isaac Gym's own window
     start_limit: float = positive(300.0)  # s for each part of the start: the imports, the scene
     step_limit: float = positive(30.0)  # s for a control step

@@ -7,6 +7,8 @@ import contextlib
 import json
 import mmap
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -24,8 +26,10 @@ from legged_gym_ext.simulators.isaacgym.worker import DONE, PACKET, PROTOCOL, ST
 PYTHON, PATH = "ISAACGYM_PYTHON", "ISAACGYM_PATH"
 """Environment variables: the interpreter that has Isaac Gym, and folders to look for it in besides its own."""
 
+_HOW_TO = "how to make a Python that has it is in docs/isaacgym.md"
 _PROGRAM = Path(__file__).with_name("worker.py")
-_KEPT_LINES = 200
+_KEPT_LINES, _LONGEST_LINE = 200, 4096
+"""Of what a worker prints: lines, and bytes of each."""
 _END = 5.0
 """s that a worker is given to end by itself."""
 _ALIGNMENT = 64
@@ -67,6 +71,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(other.fileno(), memory_fd),
+                process_group=0,  # so that it can be killed with all that it has started: it may be a wrapper
                 env=_environment(python),
             )
         except OSError as error:
@@ -86,7 +91,8 @@ class Worker:
             self.versions: dict[str, Any] = self._exchange(hello, "start", "start_limit", start_limit)
             """What runs there, by name: python, isaacgym, torch, numpy."""
         except EngineFault as fault:
-            raise UserError(f"{python}: {fault}") from None
+            known = "; likely: " in str(fault)
+            raise UserError(f"{python}: {fault}{'' if known else f'; {_HOW_TO}'}") from None
 
     @property
     def pid(self) -> int:
@@ -132,7 +138,7 @@ class Worker:
         try:
             packet = self._socket.recv(PACKET)
         except TimeoutError:
-            self._process.kill()
+            _kill(self._process)
             late = f"it did not answer within {limit:g} s (sim.isaacgym.{option})"
             self._fail(what, f"{late}; {words}" if (words := faults.describe(None, list(self._lines))) else late)
         except ConnectionResetError:
@@ -161,13 +167,13 @@ def find_python(configured: str) -> str:
     if not python:
         raise UserError(
             f"sim.engine: isaacgym runs in a Python of its own, 3.6 to 3.8, that has Isaac Gym: set "
-            f"{PYTHON}=/path/to/env/bin/python (or sim.isaacgym.python); how to make one is in docs/isaacgym.md"
+            f"{PYTHON}=/path/to/env/bin/python (or sim.isaacgym.python); {_HOW_TO}"
         )
     name = "sim.isaacgym.python" if configured else PYTHON
-    path = Path(python)
+    path = Path(python).expanduser()
     if not path.is_file() or not os.access(path, os.X_OK):
-        inside = path / "bin" / "python"
-        hint = f"; did you mean '{inside}'?" if inside.is_file() else ""
+        found = next((place for place in (shutil.which(python), path / "bin" / "python") if place), None)
+        hint = f"; did you mean '{found}'?" if found and Path(found).is_file() else ""
         raise UserError(f"{name}: expected the path of a Python interpreter, got '{python}'{hint}")
     return str(path.absolute())
 
@@ -195,9 +201,10 @@ def _environment(python: str) -> dict[str, str]:
 
 
 def _keep(output: IO[bytes], lines: collections.deque[str]) -> None:
-    """Keep what the worker prints, until it ends."""
-    for line in output:
-        lines.append(line.decode(errors="replace").rstrip("\n"))
+    """Keep what the worker prints, until it ends; whatever it prints, what is kept are short lines of text."""
+    for line in iter(lambda: output.readline(_LONGEST_LINE), b""):
+        text = line.decode(errors="replace").rstrip()
+        lines.append("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
@@ -205,8 +212,14 @@ def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
     try:
         process.wait(_END)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _kill(process)
         process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a worker that has not been waited for, and what it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _error_in(answer: bytes) -> str:

@@ -133,6 +133,7 @@ class Scene:
         self.joints = joints
         return {
             "joints": gym.get_asset_dof_names(self.asset),
+            "limited": joints["hasLimits"].tolist(),
             "lower": joints["lower"].tolist(),
             "upper": joints["upper"].tolist(),
         }

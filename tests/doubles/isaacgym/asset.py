@@ -123,7 +123,10 @@ class Asset:
             limit = body.joint.find("limit")
             given = {} if limit is None else limit.attrib
             row["hasLimits"] = "lower" in given and "upper" in given
-            row["lower"], row["upper"] = (float(given.get(end, 0.0)) for end in ("lower", "upper"))
+            row["hasLimits"] &= body.joint.get("type") != "continuous"
+            lower, upper = (float(given.get(end, 0.0)) for end in ("lower", "upper"))
+            # Without limits the two mean nothing: NVIDIA's own examples look at hasLimits first (joint_monkey.py).
+            row["lower"], row["upper"] = (lower, upper) if row["hasLimits"] else (-_UNLIMITED, _UNLIMITED)
             row["velocity"], row["effort"] = (float(given.get(key, _UNLIMITED)) for key in ("velocity", "effort"))
             row["driveMode"] = DofDriveMode(self.options.default_dof_drive_mode)
             row["armature"] = self.options.armature

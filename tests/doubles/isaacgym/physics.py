@@ -256,7 +256,7 @@ def _body(asset, children, index):
         joint = "<freejoint/>"
     elif body.joint is None:
         joint = ""
-    elif body.joint.get("type") == "revolute":
+    elif body.joint.get("type") in ("revolute", "continuous"):
         joint = (
             f'<joint name="{body.joint.get("name")}" axis="{_text(axis_of(body.joint))}" limited="true" range="-1 1"/>'
         )
