@@ -90,7 +90,8 @@ def main(argv: list[str]) -> None:
         facts["compared with"] = (
             f"{heading['run']}, checkpoint {heading['checkpoint']}" if heading else str(args.compare)
         )
-        print("\n".join(unlike(heading, conditions)), flush=True)
+        for line in unlike(heading, conditions):
+            print(line)
     if args.out:
         report.write(args.out, facts, done, against)
         print(f"\nreport          {args.out / 'sim2sim.md'}")
