@@ -14,6 +14,7 @@ from untrained_run import untrained_run
 from legged_gym_ext import paths
 from legged_gym_ext.commands import export
 from legged_gym_ext.deploy import exporting, folder, runtime
+from legged_gym_ext.deploy.golden import Seen
 from legged_gym_ext.errors import UserError
 
 FEW = "--num_envs=2"
@@ -54,19 +55,20 @@ def test_the_specification_is_of_the_training_not_of_the_rollout(exported: Path)
     assert trained["run"] == exported.parent.parent.name and "torch" in trained["versions"]
 
 
-def test_golden_steps_stay_within_the_limits(exported: Path) -> None:
-    content = yaml.safe_load((exported / "policy.yaml").read_text("utf-8"))
+def test_golden_steps_stay_within_the_limits_whatever_else_was_seen(run_folder, tmp_path, monkeypatch, capsys) -> None:
+    pose = np.array([0.0, 0.0, -0.25, 0.55, -0.3] * 2)
+    stood_still = Seen(2, 0, pose, pose, np.zeros(10), [(0.0, 0.0)] * 4)
+    monkeypatch.setattr(exporting, "watch", lambda *_: stood_still)
+    export.main([f"--load_run={run_folder}", FEW, f"--out={tmp_path / 'out'}"])
+    content = yaml.safe_load((tmp_path / "out" / "policy.yaml").read_text("utf-8"))
     low, high = np.array(content["safety"]["target_range"]).T
-    with np.load(exported / "golden.npz") as golden:
+    with np.load(tmp_path / "out" / "golden.npz") as golden:
         assert golden["reset"].sum() >= 3 and len(golden["reset"]) == 200
         targets, reset, period = golden["joint_targets"], golden["reset"], content["control"]["period"]
         assert (low <= targets).all() and (targets <= high).all()
         before = np.where(reset[:, None], golden["joint_pos"], np.roll(targets, 1, axis=0))
         assert (np.abs(targets - before) <= np.array(content["safety"]["target_rate"]) * period).all()
 
-
-def test_what_is_printed_names_the_folder_and_says_where_limits_mean_little(run_folder, tmp_path, capsys) -> None:
-    export.main([f"--load_run={run_folder}", FEW, f"--out={tmp_path / 'out'}"])
     out = capsys.readouterr().out
     assert f"folder     {tmp_path / 'out'}" in out and "0 reached the end" in out and "mean little" in out
     assert folder.is_exported(tmp_path / "out")
