@@ -82,7 +82,7 @@ def random_steps(student: Student, config: Config, steps: int, robots: int = 3) 
         reset = generator.random(robots) < 0.02 if step else np.ones(robots, bool)
         new = reset | (generator.random(robots) < 0.2)
         fresh = generator.uniform(NEAR, FAR, images.shape)
-        images[new] = np.where(fresh > 2.8, FAR, fresh)[new]
+        images[new] = np.where(fresh > 2.8, FAR, np.where(fresh < NEAR + 0.1, NEAR, fresh))[new]
         raw = {name: generator.normal(size=(robots, size)) * spread.get(name, 1.0) for name, size in sizes.items()}
         measured = np.concatenate([raw[name] for name in SIZES], axis=1)
         measured[:, 13:23] -= POSE
@@ -99,7 +99,10 @@ def random_steps(student: Student, config: Config, steps: int, robots: int = 3) 
             student.reset(torch.tensor(reset))
             acted = student(TensorDict(groups, batch_size=[robots]))
         if new[1]:
-            frames.append(NEAR + (normalized[1].double().numpy() + 0.5) * (FAR - NEAR))
+            image = NEAR + (normalized[1].double().numpy() + 0.5) * (FAR - NEAR)
+            image[normalized[1].numpy() == 0.5] = 7.0  # a real camera sees farther, and nearer
+            image[image < NEAR + 0.05] = 0.02
+            frames.append(image)
         frame.append(len(frames) - 1)
         resets.append(reset[1])
         for name, values in raw.items():
