@@ -1,11 +1,12 @@
 # make train   set up, then train:             make train ARGS="--num_envs=256 distill.interval=5"
-# make test    set up, then run the tests:     make test ARGS="-m 'not slow'"
+# make test    set up, then run the tests:     make test ARGS="-m 'not slow'"       (JOBS=0: in one process)
 # make check   formatting, lint, types
 # make faults  kill trainings, let their writes fail, give bad input:   make faults ARGS="--kills 1000 --writes 100 --cases 2000"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
 # make cpp     set up ONNX Runtime for C++ (if it can be had), for the test of the C++ example
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
+#              JOBS      processes that run the tests
 #              PIP_ARGS  more arguments for pip, such as --no-index --find-links=DIR
 
 SHELL := /bin/bash
@@ -14,6 +15,7 @@ GYM_VENV := .venv38
 BIN := $(VENV)/bin
 PYTHON ?=
 ARGS ?=
+JOBS ?= 2
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
@@ -23,7 +25,7 @@ train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff format --check .

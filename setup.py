@@ -58,6 +58,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
             "hypothesis>=6,<7",
             "ruff>=0.16,<1",
             "pyright[nodejs]>=1.1.400,<2",

@@ -56,10 +56,8 @@ def _fail(folder: Path, undisturbed: Path, trainings: int, dice: random.Random) 
     for number in range(trainings):
         counts += writes.training(folder / f"writes{number}", undisturbed, dice)
         shutil.rmtree(folder / f"writes{number}")
-    failed = counts.total()
-    _table(
-        f"{trainings} trainings with {failed} writes that failed: each ended with the bits of one left alone", counts
-    )
+    title = f"{trainings} trainings with {counts.total()} failing writes"
+    _table(f"{title}: each ended with the bits of one left alone", counts)
 
 
 def _give_bad_input(folder: Path, undisturbed: Path, cases: int, first_seed: int) -> None:

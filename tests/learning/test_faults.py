@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -162,28 +163,42 @@ make(Path(sys.argv[1])).learn(100_000)
 """
 
 
+@contextmanager
+def training(folder: Path, *before: str, **how: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a long training in a process of its own, which does not outlive the context."""
+    with subprocess.Popen([*before, sys.executable, "-c", _TRAINS, folder, TESTS], **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_closed_terminal_ends_a_training_as_ctrl_c_does(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _TRAINS, tmp_path, TESTS], stdout=theirs, stderr=theirs, start_new_session=True
-    )
-    os.close(theirs)
-    told = b""
-    while b"iteration 3/" not in told:
-        told += os.read(ours, 10_000)
-    os.close(ours)  # what is written there from now on is an error
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(60) == 0
+
+    def hear() -> None:  # though the tests themselves may run under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    with training(tmp_path, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=hear) as process:
+        os.close(theirs)
+        told = b""
+        while b"iteration 3/" not in told:
+            told += os.read(ours, 10_000)
+        os.close(ours)  # what is written there from now on is an error
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 0
     (number,) = checkpoint_numbers(tmp_path)
     assert number >= 3
 
 
 def test_a_training_under_nohup_does_not_hear_the_terminal_close(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _TRAINS, tmp_path, TESTS]
     log = tmp_path / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(["nohup", *command], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    with (
+        log.open("wb") as out,
+        training(tmp_path, "nohup", stdout=out, stderr=out, stdin=subprocess.DEVNULL) as process,
+    ):
         while b"iteration 2/" not in log.read_bytes():
+            assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGHUP)
         reached = log.read_bytes().count(b"iteration ")
