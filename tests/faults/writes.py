@@ -25,6 +25,7 @@ def training(logs: Path, undisturbed: Path, dice: random.Random) -> Counter[str]
         AssertionError: The training ended otherwise than it should, or something was lost.
     """
     log = logs.with_suffix(".failures")
+    dice = random.Random(dice.getrandbits(64))  # what the other process draws, this one's does not see
 
     def prepare() -> None:
         saving.PATIENCE, saving.RETRY = 60.0, 0.0
