@@ -260,7 +260,7 @@ def test_without_onnx_runtime_for_cpp_one_line_says_why(checkout: Path, npm: str
 
 
 def test_make_cpp_goes_on_without_onnx_runtime(checkout: Path) -> None:
-    done = run("make", "cpp", f"PYTHON={fake_python(checkout)}", cwd=checkout)
+    done = run("make", "--no-print-directory", "cpp", f"PYTHON={fake_python(checkout)}", cwd=checkout)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == (
         "no ONNX Runtime for C++: this system's package onnxruntime has no library for C++; "

@@ -6,7 +6,7 @@ import errno
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -26,12 +26,13 @@ def save_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     Raises:
         UserError: Where the file cannot be written, as on a full disk. Nothing is left behind.
     """
-    path = Path(path)
+    path, failed = Path(path), list[OSError]()
     try:
         with replacing(path) as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            torch.save({"format": FORMAT, "version": VERSION, **content}, _Remembering(file, failed))
     except (OSError, RuntimeError) as error:  # torch reports a failed write as either
-        reason = "no space left on the disk" if _is_full(error) else str(error).splitlines()[0]
+        cause = failed[0] if failed else error
+        reason = "no space left on the disk" if _is_full(cause) else _first_line(cause)
         raise UserError(f"cannot write checkpoint '{path}': {reason}; earlier checkpoints are as they were") from error
 
 
@@ -71,6 +72,28 @@ def map_tensors(content: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(content, list):
         return [map_tensors(value, function) for value in content]
     return content
+
+
+class _Remembering:
+    """A file to write that remembers why that failed, which torch does not tell."""
+
+    def __init__(self, file: IO[bytes], failed: list[OSError]) -> None:
+        self._file, self._failed = file, failed
+
+    def write(self, content: Any) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self._failed.append(error)
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _first_line(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.splitlines()[0]
 
 
 def _is_full(error: BaseException | None) -> bool:

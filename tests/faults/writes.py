@@ -7,6 +7,7 @@ import io
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import small_training
@@ -21,11 +22,30 @@ _ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 def training(logs: Path, undisturbed: Path, dice: random.Random) -> Counter[str]:
     """Train to the end while writes fail, and return how many did.
 
+    Where even the run's folder cannot be made, the training is refused in one line and leaves nothing; another begins.
+
     Raises:
         AssertionError: The training ended otherwise than it should, or something was lost.
     """
     log = logs.with_suffix(".failures")
-    dice = random.Random(dice.getrandbits(64))  # what the other process draws, this one's does not see
+    while True:
+        # What the other process draws, this one's dice do not see.
+        number = small_training.start(logs, _failing(log, random.Random(dice.getrandbits(64))))
+        code = os.WEXITSTATUS(os.waitpid(number, 0)[1])
+        told = (logs / "console").read_text()
+        assert code in (0, 2) and "Traceback" not in told and "enforce" not in told, told[-3000:]
+        if code == 0:
+            break
+        assert not list(logs.glob("*/*")) and told.count("\n") == 1 and "cannot write" in told, told[-3000:]
+        (logs / "console").unlink()
+    newest = small_training.newest_checkpoint(logs)
+    assert newest is not None and not small_training.differences(newest, undisturbed), newest
+    assert not (left := small_training.leftovers(logs)), left
+    return Counter(log.read_text().split("\n")[:-1])
+
+
+def _failing(log: Path, dice: random.Random) -> Callable[[], None]:
+    """Return what lets a process's writes fail, as the ``dice`` have it, and notes each in the ``log``."""
 
     def prepare() -> None:
         saving.PATIENCE, saving.RETRY = 60.0, 0.0
@@ -58,10 +78,4 @@ def training(logs: Path, undisturbed: Path, dice: random.Random) -> Counter[str]
 
         atomic._nameless, RecordWriter.write, os.link = failing_nameless, failing_write, failing_link  # type: ignore[assignment]
 
-    _, status = os.waitpid(small_training.start(logs, prepare), 0)
-    told = (logs / "console").read_text()
-    assert status == 0 and "Traceback" not in told, told[-3000:]
-    newest = small_training.newest_checkpoint(logs)
-    assert newest is not None and not small_training.differences(newest, undisturbed), newest
-    assert not (left := small_training.leftovers(logs)), left
-    return Counter(log.read_text().split("\n")[:-1])
+    return prepare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import pty
@@ -30,7 +31,7 @@ from legged_gym_ext.learning import runner as runner_module
 from legged_gym_ext.learning import saving
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.updates import SoundUpdates
-from legged_gym_ext.runs import checkpoint
+from legged_gym_ext.runs import atomic, checkpoint
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_numbers
 
@@ -88,6 +89,23 @@ def test_a_full_disk_ends_no_training_and_loses_nothing(
     assert out.count("no space left on the disk") == 1 and out.count("saved again") == 1
     assert out.count("log: not recorded (No space left on device)") == 1 and out.count("log: recorded again") == 1
     assert "Traceback" not in out + err
+
+
+def test_why_a_checkpoint_cannot_be_written_is_told_in_the_systems_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's own words, of an error within a write, are about positions in its archive."""
+
+    class Broken(io.BufferedRandom):
+        def write(self, content: object) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def broken(folder: Path) -> io.BufferedRandom:
+        return Broken(io.FileIO(os.open(folder, os.O_TMPFILE | os.O_RDWR), "w+"))
+
+    monkeypatch.setattr(atomic, "_nameless", broken)
+    with pytest.raises(UserError, match=r"model_1.pt': Input/output error; earlier checkpoints"):
+        make(None).save(str(tmp_path / "model_1.pt"))
 
 
 def test_a_deleted_run_folder_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
