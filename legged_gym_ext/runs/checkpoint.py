@@ -6,7 +6,7 @@ import errno
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ def save_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     path, failed = Path(path), list[OSError]()
     try:
         with replacing(path) as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, _Remembering(file, failed))
+            to = cast("IO[bytes]", _Remembering(file, failed))  # torch asks for no more than it has
+            torch.save({"format": FORMAT, "version": VERSION, **content}, to)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as either
         cause = failed[0] if failed else error
         reason = "no space left on the disk" if _is_full(cause) else _first_line(cause)
