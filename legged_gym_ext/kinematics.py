@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from legged_gym_ext.robot import Robot, parse_urdf
+from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import matrix_from_quat
+from legged_gym_ext.urdf import parse_urdf
 
 
 class Kinematics:

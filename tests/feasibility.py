@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from legged_gym_ext.config.schema import Config
-from legged_gym_ext.robot import Robot, load_robot, parse_urdf
+from legged_gym_ext.robot import Robot, load_robot
 from legged_gym_ext.sensors.height_scan import ground_height
 from legged_gym_ext.terrain.boxes import HALF, QUAT
 from legged_gym_ext.terrain.course import Tile
+from legged_gym_ext.urdf import parse_urdf
 
 GRAVITY = 9.81  # m/s^2
 STRENGTH = 0.5

@@ -51,7 +51,8 @@ class Saving:
         self._runner = runner
         self._complete: dict[str, Any] | None = None
         """Of several ranks, on the first, or where the engine may end alone: what to write if one does."""
-        self._wrong = ""
+        self.overdue = False
+        """Whether the last checkpoint that was to be saved could not be written."""
 
     def save(self, path: str | Path, infos: dict | None = None) -> None:
         """Write everything that decides how the training goes on; of several ranks, the first writes for all.
@@ -87,7 +88,7 @@ class Saving:
             prune_checkpoints(folder, self._runner.config.runner.keep_checkpoints)
             if not (folder / CONFIG_FILE).exists():  # somebody deleted the folder
                 save_config(self._runner.config, folder / CONFIG_FILE)
-        self._tell("saved again", "")
+        self._tell("saved again", overdue=False)
         return path
 
     def newest(self) -> Path | None:
@@ -102,7 +103,7 @@ class Saving:
         try:
             self.save_numbered()
         except UserError as error:
-            self._tell(f"{error}; the training goes on, and tries again after each iteration", str(error))
+            self._tell(f"{error}; the training goes on, and tries again after each iteration", overdue=True)
 
     def insist_numbered(self) -> Path | None:
         """Do that, and wait for a disk that is full or away, for as long as :data:`PATIENCE`.
@@ -117,22 +118,15 @@ class Saving:
             except UserError as error:
                 if time.monotonic() >= until:
                     raise
-                self._tell(
-                    f"{error}; trying again for {PATIENCE / 60:.0f} minutes (Ctrl-C, perhaps twice: give up)",
-                    str(error),
-                )
+                retry = f"trying again for {PATIENCE / 60:.0f} minutes (Ctrl-C, perhaps twice: give up)"
+                self._tell(f"{error}; {retry}", overdue=True)
                 time.sleep(min(PATIENCE, RETRY))
 
-    @property
-    def overdue(self) -> bool:
-        """Whether the last checkpoint that was to be saved could not be written."""
-        return bool(self._wrong)
-
-    def _tell(self, line: str, wrong: str) -> None:
-        """Note what is ``wrong`` with saving, empty if nothing is, and print the ``line`` where that has changed."""
-        if bool(wrong) != bool(self._wrong) and here().rank == 0:
+    def _tell(self, line: str, overdue: bool) -> None:
+        """Note whether a checkpoint is ``overdue`` now, and print the ``line`` where that has changed."""
+        if overdue != self.overdue and here().rank == 0:
             say(line)
-        self._wrong = wrong
+        self.overdue = overdue
 
     def remember(self) -> None:
         """Keep what to write if another process, a rank or the engine, fails before the next iteration is complete."""

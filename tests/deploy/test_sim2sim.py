@@ -596,6 +596,17 @@ def test_it_imports_neither_torch_nor_the_training() -> None:
     assert "legged_gym_ext.deploy.runtime" in loaded
 
 
+def test_a_urdf_without_mujocos_own_section_is_the_same_robot(robot: Robot, flat: World, tmp_path: Path) -> None:
+    """MuJoCo would merge its root into the world."""
+    plain = re.sub(r"<mujoco>.*?</mujoco>", "", robot.urdf.read_text("utf-8"), flags=re.DOTALL)
+    path = tmp_path / "robot.urdf"
+    path.write_text(plain, "utf-8")
+    model = World(replace(robot, urdf=path), tile_of([slab(0.0)])).model
+    assert plain != robot.urdf.read_text("utf-8")
+    assert [model.body(i).name for i in range(model.nbody)] == [flat.model.body(i).name for i in range(model.nbody)]
+    np.testing.assert_array_equal(model.body_mass, flat.model.body_mass)
+
+
 # ---- the report
 
 

@@ -16,7 +16,7 @@ from no_sync import NoSync
 
 from legged_gym_ext.config.schema import CameraConfig, HeightScanConfig, RobotConfig
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.robot import load_robot, parse_urdf
+from legged_gym_ext.robot import load_robot
 from legged_gym_ext.rotations import matrix_from_quat, quat_from_euler, quat_multiply
 from legged_gym_ext.sensors import raster
 from legged_gym_ext.sensors.depth_camera import CameraState, DepthCamera
@@ -24,6 +24,7 @@ from legged_gym_ext.sensors.height_scan import HeightScan, ground_height
 from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.sensors.raster import CAPSULE_DIM
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES, QUAT
+from legged_gym_ext.urdf import parse_urdf
 
 ROWS, COLUMNS, FOCAL, NEAR, FAR = 48, 64, 50.0, 0.1, 3.0
 CLEAN = CameraConfig(position_noise=0.0, rotation_noise_degrees=0.0, depth_noise=0.0, dropout=0.0)

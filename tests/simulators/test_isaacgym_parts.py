@@ -14,7 +14,7 @@ from tile_library import library_of
 
 from legged_gym_ext.config.schema import RobotConfig, TerrainConfig
 from legged_gym_ext.paths import resolve
-from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot, parse_urdf
+from legged_gym_ext.robot import NUM_JOINTS, Robot, load_robot
 from legged_gym_ext.simulators.base import SimulatorState
 from legged_gym_ext.simulators.isaacgym import faults
 from legged_gym_ext.simulators.isaacgym.bodies import collapse
@@ -22,6 +22,7 @@ from legged_gym_ext.simulators.isaacgym.kinematics import Soles
 from legged_gym_ext.simulators.isaacgym.mesh import GAP, lay_out
 from legged_gym_ext.terrain.boxes import ABSENT, BOX_DIM, CENTER, HALF, MAX_BOXES
 from legged_gym_ext.terrain.library import build_library
+from legged_gym_ext.urdf import parse_urdf
 
 URDF = resolve(RobotConfig().urdf)
 

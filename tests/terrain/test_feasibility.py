@@ -15,9 +15,9 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.commands import forward_speed
 from legged_gym_ext.evaluation.benchmark import PARKOUR_V1, commanded_speed
-from legged_gym_ext.robot import parse_urdf
 from legged_gym_ext.terrain.kinds import KINDS, only
 from legged_gym_ext.terrain.tiles import make
+from legged_gym_ext.urdf import parse_urdf
 
 VARIANTS, LEVELS = 4, range(10)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.urdf import parse_urdf
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_robot(folder: Path, specification: dict[str, Any]) -> Robot:
         UserError: The URDF is missing or has not the joints and links that policy.yaml names.
     """
     robot, camera = specification["robot"], specification["camera"]
-    spec = parse(folder / robot["urdf"])
+    spec = parse_urdf(folder / robot["urdf"])
     found = [joint.name for joint in spec.joints]
     names = list(robot["joint_names"])
     for name in names:
@@ -89,17 +89,3 @@ def read_robot(folder: Path, specification: dict[str, Any]) -> Robot:
         camera_position=np.array(camera["position"], dtype=np.float64),
         camera_quat=np.array(camera["quat"], dtype=np.float64),
     )
-
-
-def parse(urdf: Path) -> mujoco.MjSpec:
-    """Return a URDF as a specification that can be added to.
-
-    Raises:
-        UserError: There is no such file, or it is no URDF.
-    """
-    if not urdf.is_file():
-        raise UserError(f"no such file: {urdf}")
-    try:
-        return mujoco.MjSpec.from_file(str(urdf))
-    except ValueError as error:
-        raise UserError(f"{urdf}: {' '.join(str(error).split())}") from None

@@ -14,9 +14,10 @@ import math
 import mujoco
 import numpy as np
 
-from legged_gym_ext.deploy.sim2sim.robot import Robot, parse
+from legged_gym_ext.deploy.sim2sim.robot import Robot
 from legged_gym_ext.terrain.boxes import CENTER, HALF, QUAT
 from legged_gym_ext.terrain.course import Tile
+from legged_gym_ext.urdf import parse_urdf
 
 PHYSICS_PERIOD = 0.002
 """s, at most."""
@@ -176,7 +177,7 @@ class World:
 
 def _specify(robot: Robot, tile: Tile, friction: float, period: float) -> mujoco.MjSpec:
     """Return the model: the URDF on a free joint, a torque motor for each joint, and the tile's boxes."""
-    spec = parse(robot.urdf)
+    spec = parse_urdf(robot.urdf)
     spec.option.timestep = period
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_EULER
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
@@ -188,8 +189,6 @@ def _specify(robot: Robot, tile: Tile, friction: float, period: float) -> mujoco
         if not (geom.contype or geom.conaffinity):
             geom.group = VISUALS
             continue
-        if geom.type == mujoco.mjtGeom.mjGEOM_CYLINDER:  # Isaac Gym's replace_cylinder_with_capsule
-            geom.type = mujoco.mjtGeom.mjGEOM_CAPSULE
         geom.group = LEGS if geom.parent.name in legs else BODY
         geom.contype, geom.conaffinity = _ROBOT, _GROUND | _ROBOT
         geom.friction[0] = friction

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from legged_gym_ext.robot import Robot, parse_urdf
+from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators.mujoco.model import leg_of
+from legged_gym_ext.urdf import parse_urdf
 
 _LEG_FILTERS, _REST_FILTER = (0b01, 0b10), 0b11
 """Isaac Gym lets two shapes meet if their filters have no bit in common: the legs meet each other, and nothing else of

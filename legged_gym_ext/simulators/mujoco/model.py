@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from legged_gym_ext.robot import Robot, parse_urdf
+from legged_gym_ext.robot import Robot
 from legged_gym_ext.simulators.mujoco.options import SolverOptions
 from legged_gym_ext.terrain.boxes import ABSENT, CENTER, MAX_BOXES
+from legged_gym_ext.urdf import parse_urdf
 
 # Collision bits: terrain meets the robot, one leg meets the other, nothing meets its own side or the torso.
 _TERRAIN, _LEGS = 1, (2, 4)
