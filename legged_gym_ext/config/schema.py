@@ -284,6 +284,26 @@ class PPOConfig:
 
 
 @dataclass
+class GuideConfig:
+    """A policy that sees a height scan and learns by PPO before the depth teacher does, which then begins as its image.
+
+    Pixels tell PPO little about where to step, but much to a network that is shown what to do (docs/LEARNING.md).
+    """
+
+    enabled: bool = False
+    level: float = not_negative(5.0)  # of its environments, on average, at which it has learned enough
+    max_iterations: int = count(3000)  # and when it has at the latest
+    rounds: int = count(250)  # of imitation: in each the teacher acts, and learns what the guide would have done
+    steps_per_env: int = count(48)  # of a round
+    epochs: int = count(3)
+    mini_batches: int = count(12)
+    learning_rate: float = positive(1e-3)  # in the first round; a tenth of it in the last
+    max_grad_norm: float = positive(1.0)
+    beta: float = share(1.0)  # share of environments that the guide acts in, at first
+    beta_decay: float = share(0.8)  # of that share, per round
+
+
+@dataclass
 class DistillConfig:
     """DAgger, interleaved with PPO."""
 
@@ -360,6 +380,7 @@ class Config:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    guide: GuideConfig = field(default_factory=GuideConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     runner: RunnerConfig = field(default_factory=RunnerConfig)
