@@ -95,7 +95,7 @@ class Guide(Phase):
         outcome = act_and_learn(self.alg, lane, self.ppo, "Guide")
         self.rounds += 1
         level = collectives.mean(lane.statistics.level)
-        self._done = level >= self.config.level or self.rounds >= self.config.max_iterations
+        self._done = level >= self.config.level or self.rounds >= self.config.iterations
         return outcome
 
     def policy(self) -> MLPModel | None:
