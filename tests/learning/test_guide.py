@@ -215,6 +215,16 @@ def test_each_sample_comes_once_an_epoch_with_its_label_and_image(with_images: b
     assert sorted(seen) == sorted([*expected] * 2)
 
 
+def test_a_run_that_is_resumed_for_fewer_rounds_hands_over_all_the_same(tmp_path: Path) -> None:
+    make(tmp_path, config_of(iterations=1, rounds=50), num_envs=ENVS).learn(4)
+    runner = make(tmp_path, config_of(iterations=1, rounds=2), num_envs=ENVS)
+    runner.load(str(tmp_path / "model_4.pt"))
+    guide, imitation = phases(runner)
+    assert not imitation.done
+    assert turns(runner, 2) == [["imitation", "ppo", "distillation"], ["ppo", "distillation"]]
+    assert imitation.done and torch.isfinite(torch.tensor(teacher_ppo(runner).alg.learning_rate))
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(at: int, tmp_path: Path) -> None:
     """In the guide's time, between both, amid imitation, and after it."""

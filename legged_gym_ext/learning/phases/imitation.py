@@ -52,6 +52,7 @@ class Imitation(Phase):
         self.guide, self.alg, self.storage, self.mirror, self.config = guide, alg, storage, mirror, config
         self.rounds = 0
         """Rounds so far."""
+        self._done = False
         assert isinstance(alg.actor, DepthTeacher)
         self.teacher = alg.actor
         self.optimizer = torch.optim.Adam(self.teacher.mlp.parameters(), lr=config.learning_rate, fused=True)
@@ -90,8 +91,8 @@ class Imitation(Phase):
 
     @property
     def done(self) -> bool:
-        """Return whether the teacher has learned what the guide can do."""
-        return self.rounds >= self.config.rounds
+        """Return whether the teacher has learned what the guide can do, and PPO goes on with it."""
+        return self._done
 
     @property
     def beta(self) -> float:
@@ -113,7 +114,7 @@ class Imitation(Phase):
         losses = {f"Imitation/{name}": value for name, value in self.update().items()}
         counts, spoiled = self.updates.pop("Imitation")
         self.rounds += 1
-        if self.done:
+        if self.rounds >= self.config.rounds:
             self._hand_over()
         return Outcome(losses | counts, {"imitation": time.perf_counter() - start}, spoiled)
 
@@ -134,7 +135,7 @@ class Imitation(Phase):
 
     def update(self) -> dict[str, float]:
         """Learn from the round and return the means of what happened, by name."""
-        rate = self.config.learning_rate * (1 - (1 - _LAST_RATE) * self.rounds / self.config.rounds)
+        rate = self.config.learning_rate * (1 - (1 - _LAST_RATE) * min(self.rounds / self.config.rounds, 1.0))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         losses, parameters = [], list(self.teacher.mlp.parameters())
@@ -163,17 +164,18 @@ class Imitation(Phase):
         return (self.teacher,)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the optimizer and the number of rounds; the teacher is in PPO's state."""
-        return {"rounds": self.rounds, "optimizer": self.optimizer.state_dict()}
+        """Return the optimizer and how far it is; the teacher is in PPO's state."""
+        return {"rounds": self.rounds, "done": self.done, "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
-        self.rounds = int(state["rounds"])
+        self.rounds, self._done = int(state["rounds"]), bool(state["done"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates.check_loaded()
 
     def _hand_over(self) -> None:
         """Give PPO what the guide has besides its actor: the noise, the critic, and the learning rate."""
+        self._done = True
         guide, alg = self.guide.alg, self.alg
         alg.critic.load_state_dict(guide.critic.state_dict())
         alg.go_on_from(guide.learning_rate, alg.optimizer.param_groups[0]["initial_lr"], alg.schedule)
