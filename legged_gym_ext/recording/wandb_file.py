@@ -123,7 +123,7 @@ def _add_row(contents: Contents, row: Mapping[str, Any], step_metric: str) -> No
     """Add a row of the history, in which what a medium has is there under ``tag.name``."""
     types = {key.removesuffix("._type"): value for key, value in row.items() if key.endswith("._type")}
     for tag, kind in types.items():
-        tags = contents.media.setdefault(_MEDIA.get(kind, kind), {})
+        tags = contents.media.setdefault(_MEDIA.get(str(kind), str(kind)), {})
         tags[tag] = tags.get(tag, 0) + 1
     step = row.get(step_metric)
     for tag, value in row.items():

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import wandb
+from wandb.errors import CommError, UsageError
 
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.dashboard import __main__ as command
@@ -94,12 +95,12 @@ def test_wandb_gets_every_panel(task: str) -> None:
 def test_a_workspace_that_cannot_be_made_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refused:
         def save(self) -> None:
-            raise wandb.errors.CommError("permission\ndenied")
+            raise CommError("permission\ndenied")
 
     monkeypatch.setattr("legged_gym_ext.dashboard.workspace.workspace", lambda *_: Refused())
     with pytest.raises(UserError, match="cannot make the workspace in project 'bipeds': permission denied"):
         command.main(["--project=bipeds", "--entity=team"])
-    monkeypatch.setattr(wandb, "Api", lambda **_: (_ for _ in ()).throw(wandb.errors.UsageError("No API key")))
+    monkeypatch.setattr(wandb, "Api", lambda **_: (_ for _ in ()).throw(UsageError("No API key")))
     with pytest.raises(UserError, match="Weights & Biases: No API key; to log in: wandb login"):
         command.main(["--project=bipeds"])
     with pytest.raises(UserError, match="--check: of which run"):
