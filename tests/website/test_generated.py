@@ -76,11 +76,11 @@ def test_what_tasks_have_instead_is_what_they_load(keys: dict[str, list[str]]) -
                     shown = [yaml.safe_load(text) for text in re.findall(r"`([^`]*)`", keys[key][1])]
                     assert value in shown, key
                     checked += 1
-    assert checked > 30
+    assert checked > 20
 
 
 def test_every_reward_term_is_there_with_its_meaning() -> None:
-    page = configuration.page()
+    page = configuration.page().partition("## Reward terms")[2].partition("\n## ")[0]
     weights = load_config("parkour_depth").rewards.weights
     for name, term in rewards.TERMS.items():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
