@@ -25,6 +25,11 @@ package have instead of the default.
 """
 _WHOLE = {"a number": "a whole number"}
 _TYPES = {bool: "`true` or `false`", str: "text", int: "a whole number", float: "a number", Any: "anything"}
+_EVERYWHERE = {
+    "proportion": "robots on this kind, in proportion to the other kinds; 0 = none",
+    "kind": "which of the sections of this name it is",
+}
+"""What keys are that many sections have by convention."""
 _MANY = 4  # names in a mapping that are still shown as the value of a key
 
 
@@ -63,7 +68,9 @@ def sections(owner: Any = None, name: str = "") -> Iterator[Section]:
             inner.append((f"{prefix}{field.name}", value))
         else:
             allowed = allowed_words(field, hints[field.name])
-            keys.append(Key(f"{prefix}{field.name}", value, allowed, comments.get(field.name, "")))
+            keys.append(
+                Key(f"{prefix}{field.name}", value, allowed, comments[field.name] or _EVERYWHERE.get(field.name, ""))
+            )
     yield Section(name, inspect.getdoc(type(owner)) or "", keys)
     for inner_name, value in inner:
         yield from sections(value, inner_name)

@@ -20,6 +20,7 @@ from website import configuration, flags, markdown, reference
 
 CONFIG = "mkdocs.yml"
 SETTINGS = Path(__file__).with_name(CONFIG)
+STYLE = Path(__file__).with_name("site.css")
 GENERATED: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration.page,
     "docs/flags.md": flags.page,
@@ -49,6 +50,7 @@ def stage(folder: Path, site: str) -> int:
         if name not in staged:
             staged.add(name)
             waiting += _stage_one(name, folder)
+    shutil.copy(STYLE, folder)
     settings = yaml.safe_load(SETTINGS.read_text("utf-8"))
     settings["nav"] = present(settings["nav"], folder)
     settings |= {"docs_dir": folder.name, "site_dir": site}

@@ -117,7 +117,8 @@ def test_pages_that_are_missing_are_left_out_of_the_navigation(tmp_path: Path) -
 def test_nothing_is_asked_to_be_loaded_from_elsewhere() -> None:
     settings = yaml.safe_load(staging.SETTINGS.read_text("utf-8"))
     assert settings["theme"]["font"] is False
-    assert not {"extra_css", "extra_javascript"} & set(settings)
+    assert settings["extra_css"] == [staging.STYLE.name] and "extra_javascript" not in settings
+    assert "//" not in staging.STYLE.read_text("utf-8") and "@import" not in staging.STYLE.read_text("utf-8")
 
 
 SITE = {
