@@ -3,6 +3,7 @@
 # make check   formatting, lint, types
 # make faults  kill trainings, let their writes fail, give bad input:   make faults ARGS="--kills 1000 --writes 100 --cases 2000"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
+# make docs    set up, then build the documentation into build/site, its links checked
 # make cpp     set up ONNX Runtime for C++ (if it can be had), for the test of the C++ example
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
@@ -19,7 +20,7 @@ JOBS ?= 2
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format faults gym cpp clean
+.PHONY: train test check format faults gym cpp docs clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -47,6 +48,9 @@ cpp: $(VENV)/.installed-test
 	@if problem=$$(.ci/onnxruntime $(VENV)/onnxruntime $(BIN)/python); then :; \
 	else echo "$$problem; the test of the C++ example is skipped"; fi
 
+docs: $(VENV)/.installed-docs
+	@$(BIN)/python -m website $(ARGS)
+
 clean:
 	rm -rf $(VENV) $(GYM_VENV) build dist *.egg-info .pytest_cache .ruff_cache
 
@@ -60,6 +64,11 @@ $(VENV)/.installed: $(SOURCES)
 $(VENV)/.installed-test: $(SOURCES)
 	@.ci/venv $(VENV) $(PYTHON)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[test]"
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(SOURCES)
+	@.ci/venv $(VENV) $(PYTHON)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[docs]"
 	@touch $(VENV)/.installed $@
 
 $(GYM_VENV)/.installed: tests/doubles/requirements.txt

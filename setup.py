@@ -68,5 +68,10 @@ setup(
             "scipy>=1.14,<2",  # what intervals are checked against
             "isaacgym-stubs>=1.1rc4,<2",  # what the double of Isaac Gym is checked against
         ],
+        "docs": [
+            "zensical>=0.0.73,<0.2",
+            "mkdocstrings>=1,<2",
+            "mkdocstrings-python>=2,<3",
+        ],
     },
 )
