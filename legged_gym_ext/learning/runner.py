@@ -82,7 +82,7 @@ class ParkourRunner(OnPolicyRunner):
         self.begun = False
         """Whether the lanes have episodes of their own."""
         self.logger.git_status_repos = tracked_files()
-        self.journal = Journal(self.logger)
+        self.journal = Journal(self.logger, self.log_dir)
         self.saving = Saving(self)
 
     @property
@@ -121,7 +121,7 @@ class ParkourRunner(OnPolicyRunner):
         first, last = self.iteration, self.iteration + num_learning_iterations
         started = time.perf_counter()
         signal_name = ""
-        with StopRequest() as stop:
+        with StopRequest() as stop, self.journal.on_console():
             while self.iteration < last and not signal_name:
                 outcomes = self._iterate()
                 mean_time = (time.perf_counter() - started) / (self.iteration - first)
