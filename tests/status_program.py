@@ -57,6 +57,7 @@ def main() -> None:
     if args.deaf:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     board = Board()
+    say("begin")
     try:
         for iteration in range(1, args.iterations + 1):
             if iteration == 10:

@@ -24,6 +24,8 @@ BENCHMARKS = ("parkour-v1 nominal", "parkour-v1_quick nominal", "small nominal")
 of terrain."""
 WINDOW = 50
 """Iterations over which a training's own success rate is averaged: of one iteration it jumps."""
+_OVERALL = {"kind": "all", "level": None, "sight": "true"}
+"""What a report says of a cell of all kinds and levels, with the policy's own view (evaluation/summary.py)."""
 _TAGS = ("Perf/", "SuccessRate/", "TerrainLevel/", "Evaluation/")
 
 
@@ -173,7 +175,7 @@ def _reported(folder: Path) -> list[Success]:
         for path, content in evaluations(folder).items()
         if (heading := content["heading"])
         for cell in content["cells"]
-        if cell["kind"] == "all" and cell["level"] is None and cell["sight"] == "true"
+        if _OVERALL.items() <= cell.items()
     ]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from synthetic_episodes import heading, results
 from web_page import Page
 
 from legged_gym_ext import paths
-from legged_gym_ext.config.files import load_config
+from legged_gym_ext.config.files import load_config, save_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.report import write_report
@@ -27,7 +29,7 @@ from legged_gym_ext.report.curves import POINTS, thinned
 from legged_gym_ext.report.evaluated import best_evaluation
 from legged_gym_ext.report.page import film_section, make_page
 from legged_gym_ext.runs.events import Curve
-from legged_gym_ext.runs.origin import origin, write_origin
+from legged_gym_ext.runs.origin import read_origin, write_origin
 
 PNG, MP4 = "data:image/png;base64,", "data:video/mp4;base64,"
 FILM = b"\0\0\0\x18ftypmp42 a film"
@@ -130,15 +132,13 @@ def test_the_same_folder_gives_the_same_page(run: Path, text: str) -> None:
 def test_the_command_that_trains_it_again_gives_its_configuration(text: str) -> None:
     (block,) = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
     command = next(line for line in block.splitlines() if line.startswith("python train.py --task"))
-    words = [word.strip("'").replace("&#39;", "") for word in command.split()[2:]]
-    overrides = [word for word in words if not word.startswith("--")]
-    again: Config = load_config(words[0].removeprefix("--task="), overrides)
-    wanted = config_of("--seed=7 --num_envs=6 ppo.gamma=0.5 terrain.gaps.width=[0.1,0.2]")
-    assert again == wanted
+    task, *overrides = shlex.split(html.unescape(command))[2:]
+    again: Config = load_config(task.removeprefix("--task="), overrides)
+    assert again == config_of("--seed=7 --num_envs=6 ppo.gamma=0.5 terrain.gaps.width=[0.1,0.2]")
 
 
 def test_what_is_known_of_the_machine(run: Path, text: str) -> None:
-    found = origin()
+    found = read_origin(run)
     for name in ("torch", "mujoco", "python"):
         assert f"{name} {found['versions'][name]}" in text
     assert found["machine"]["processor"].split()[0] in text
@@ -146,8 +146,9 @@ def test_what_is_known_of_the_machine(run: Path, text: str) -> None:
         assert state["commit"][:12] in text
 
 
-def test_a_run_without_anything_has_a_page(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = make_run(config_of("--task=walk_flat --run_name=<b>odd</b>"))
+def test_a_run_without_anything_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "<b>odd"
+    save_config(config_of("--task=walk_flat"), folder / "config.yaml")
     report.main([str(folder)])
     assert capsys.readouterr().out.startswith(f"{folder / 'report.html'} (")
     text = (folder / "report.html").read_text("utf-8")
