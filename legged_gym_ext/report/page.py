@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from legged_gym_ext.report.training import resources_section, training_section
 from legged_gym_ext.runs.events import read_curves
 from legged_gym_ext.runs.glance import Glance
 from legged_gym_ext.runs.origin import ORIGIN_FILE, read_origin
+from legged_gym_ext.runs.resume import dotted_values
 from legged_gym_ext.runs.summary import LANES, RunSummary, glance_at_newest, summarize_run
-from legged_gym_ext.runs.wording import count_text, hours_text, size_text
+from legged_gym_ext.runs.wording import UNKNOWN, count_text, hours_text, size_text
 
 LARGEST_FILM = 24_000_000
 """Bytes; a larger one is not put into the page, which browsers would be slow to open."""
@@ -52,12 +54,13 @@ def make_page(folder: Path) -> bytes:
 
 def facts(summary: RunSummary, newest: Glance | None, origin: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what stands on top: what was trained, how far, on what, with which code."""
-    found = [("run", str(summary.folder)), ("task", summary.task), ("state", _state(summary))]
+    found = [("run", f"{summary.experiment}/{summary.name}"), ("task", summary.task), ("state", _state(summary))]
     if newest:
-        config = newest.config
+        config = defaultdict(lambda: UNKNOWN, dotted_values(newest.config))
+        ranks = f", {newest.ranks} ranks" if newest.ranks > 1 else ""
         found += [
-            ("engine", f"{config['sim']['engine']} on {config['sim']['device']}"),
-            ("environments", f"{config['env']['num_envs']}" + (f", {newest.ranks} ranks" if newest.ranks > 1 else "")),
+            ("engine", f"{config['sim.engine']} on {config['sim.device']}"),
+            ("environments", f"{config['env.num_envs']}{ranks}"),
             ("seed", str(config["seed"])),
         ]
     if began := origin.get("began"):

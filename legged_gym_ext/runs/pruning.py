@@ -12,6 +12,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import resolve
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name, checkpoint_numbers
 from legged_gym_ext.runs.intact import damage
+from legged_gym_ext.runs.resume import dotted_values
 
 _EVALUATION, _EXPORT = re.compile(r"(\d+)_.*"), re.compile(r"model_(\d+)")
 
@@ -91,15 +92,13 @@ def needed_by_others(folder: Path, runs: Iterable[Path]) -> dict[int, str]:
         begin = _begins_with(run)
         if begin is not None and (number := own.get(begin)) is not None:
             needed[number] = f"{run.name} began with it"
-        elif begin == folder.resolve() and own:  # whichever was the newest then
-            needed[max(own.values())] = f"{run.name} began with this run"
     return needed
 
 
 def _begins_with(run: Path) -> Path | None:
-    """Return the checkpoint, or the folder, whose networks a run began with."""
+    """Return the checkpoint whose networks a run began with; the run's folder where that says no more."""
     try:
-        begin = read_yaml(run / CONFIG_FILE).get("runner", {}).get("init_from")
+        begin = dict(dotted_values(read_yaml(run / CONFIG_FILE))).get("runner.init_from")
     except UserError:
         return None
     return resolve(str(begin)).resolve() if begin else None

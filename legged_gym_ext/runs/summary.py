@@ -15,6 +15,7 @@ from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.events import Curve, read_curves
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name, checkpoint_numbers
 from legged_gym_ext.runs.glance import Glance, glance
+from legged_gym_ext.runs.resume import dotted_values
 from legged_gym_ext.runs.running import is_running
 
 LANES = ("student", "teacher")
@@ -26,6 +27,9 @@ WINDOW = 50
 """Iterations over which a training's own success rate is averaged: of one iteration it jumps."""
 _OVERALL = {"kind": "all", "level": None, "sight": "true"}
 """What a report says of a cell of all kinds and levels, with the policy's own view (evaluation/summary.py)."""
+_HEADING = {"checkpoint", "policies", "engine", "benchmark"}
+_CELL = {*_OVERALL, "setting", "policy", "success"}
+"""What a report must have to be read; one of another version may lack it."""
 _TAGS = ("Perf/", "SuccessRate/", "TerrainLevel/", "Evaluation/")
 
 
@@ -87,7 +91,7 @@ def summarize_run(folder: Path) -> RunSummary:
     newest = glance_at_newest(folder)
     training = [curve for tag, curve in curves.items() if not tag.startswith("Evaluation/")]
     logged = max((int(curve.steps[-1]) for curve in training), default=0)
-    per_call = config.get("runner", {}).get("max_iterations")
+    per_call = config.get("runner.max_iterations")
     first = min((int(curve.steps[0]) for curve in training), default=None)
     return RunSummary(
         name=folder.resolve().name,
@@ -128,7 +132,7 @@ def evaluations(folder: Path) -> dict[Path, dict[str, Any]]:
     for path in sorted(folder.glob("evaluation/*/report.json")):
         try:
             content = json.loads(path.read_text("utf-8"))
-            if {"checkpoint", "policies"} <= content["heading"].keys() and content["cells"]:
+            if content["heading"].keys() >= _HEADING and all(cell.keys() >= _CELL for cell in content["cells"]):
                 found[path.parent] = content
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue
@@ -189,8 +193,9 @@ def _hours(curves: Mapping[str, Curve], files: Mapping[Path, tuple[int, float]],
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
+    """Return a run's configuration by dotted key."""
     try:
-        return read_yaml(folder / CONFIG_FILE)
+        return dict(dotted_values(read_yaml(folder / CONFIG_FILE)))
     except UserError:
         return {}
 

@@ -118,11 +118,19 @@ def test_what_cannot_be_read_is_left_open(logs: Path, capsys: pytest.CaptureFixt
     (folder / "config.yaml").write_text("{", "utf-8")
     (folder / "model_7.pt").write_bytes(b"half")
     (folder / "events.out.tfevents.1").write_bytes(b"half")
-    (folder / "evaluation" / "x").mkdir(parents=True)
-    (folder / "evaluation" / "x" / "report.json").write_text("[]", "utf-8")
+    whole = {"checkpoint": 1, "policies": ["student"], "engine": "mujoco", "benchmark": "parkour-v1"}
+    for number, content in enumerate(
+        ["[", [], {"heading": {}, "cells": []}, {"heading": whole, "cells": [{}]}, {"heading": 1}]
+    ):
+        (folder / "evaluation" / str(number)).mkdir(parents=True)
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / "evaluation" / str(number) / "report.json").write_text(text, "utf-8")
     (run,) = listed(capsys)
     assert (run["iterations"], run["steps"], run["success"], run["planned"], run["levels"]) == (7, None, None, None, {})
     runs.main([])
+    (folder / "config.yaml").write_text("runner: 1", "utf-8")
+    assert listed(capsys)[0]["planned"] is None
+    runs.main(["prune", "--all", "--keep=1"])
 
 
 def test_an_older_checkpoint_speaks_for_a_damaged_one(logs: Path) -> None:
@@ -200,10 +208,9 @@ def test_what_something_else_stands_on_stays(logs: Path, tmp_path: Path, capsys:
     (folder / "best.pt").symlink_to("model_1.pt")
     (folder / "evaluation" / "2_both_mujoco_quick").mkdir(parents=True)
     (folder / "exported" / "model_3").mkdir(parents=True)
-    for name, begin in (("four", folder / "model_4.pt"), ("all", folder)):
-        config = config_of(f"--run_name={name}")
-        config.runner.init_from = str(begin)
-        make_run(config)
+    config = config_of("--run_name=four")
+    config.runner.init_from = str(folder / "model_4.pt")
+    make_run(config)
     elsewhere = config_of("")
     elsewhere.runner.init_from = str(folder / "model_5.pt")
     save_config(elsewhere, tmp_path / "config.yaml")  # of no run in logs/

@@ -33,10 +33,11 @@ def test_a_run_is_running_while_its_process_lives(tmp_path: Path) -> None:
 
 def test_several_processes_may_train_it(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").touch()
-    with marked_as_running(tmp_path):
-        with marked_as_running(tmp_path):
-            assert is_running(tmp_path)
+    first, second = marked_as_running(tmp_path), marked_as_running(tmp_path)
+    for step in (first.__enter__, second.__enter__, lambda: first.__exit__(None, None, None)):
+        step()
         assert is_running(tmp_path)
+    second.__exit__(None, None, None)
     assert not is_running(tmp_path)
 
 
