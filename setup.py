@@ -33,6 +33,7 @@ setup(
             "legged-gym-play=legged_gym_ext.commands.play:command",
             "legged-gym-evaluate=legged_gym_ext.commands.evaluate:command",
             "legged-gym-export=legged_gym_ext.commands.export:command",
+            "legged-gym-runs=legged_gym_ext.commands.runs:command",
         ]
     },
     install_requires=[
@@ -51,7 +52,8 @@ setup(
         "matplotlib>=3.9,<4",
         "imageio-ffmpeg>=0.5,<1",
         "pillow>=11,<14",
-        "jinja2>=3.1,<4",  # reports of evaluations
+        "jinja2>=3.1,<4",  # reports
+        "rich>=14,<16",  # a training's state on a terminal
         "onnx>=1.20,<2",  # exported policies
         "onnxruntime>=1.24,<2",
     ],
@@ -65,6 +67,7 @@ setup(
             "ruff>=0.16,<1",
             "pyright[nodejs]>=1.1.400,<2",
             "setuptools>=77,<90",
+            "pyte>=0.8,<1",  # a terminal that tests look at
             "scipy>=1.14,<2",  # what intervals are checked against
             "isaacgym-stubs>=1.1rc4,<2",  # what the double of Isaac Gym is checked against
         ],

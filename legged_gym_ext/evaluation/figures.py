@@ -39,6 +39,8 @@ OUTCOME_COLORS = {
 }
 SETTINGS = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
 DPI = 130
+DARK: dict[Any, str] = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#14171a")
+"""The colour of the page (templates/report.html.j2)."""
 
 
 def heat_map(cells: Sequence[Cell], title: str) -> bytes:
@@ -73,7 +75,7 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
         bar = figure.colorbar(image, ax=axis, label="success, %")
         bar.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
 
-    return _png(draw, (3.2 + 0.42 * len(columns), 1.3 + 0.3 * len(kinds)))
+    return png(draw, (3.2 + 0.42 * len(columns), 1.3 + 0.3 * len(kinds)))
 
 
 def curves(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
@@ -101,7 +103,7 @@ def curves(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
         _legend(figure, panels)
 
     rows, columns = _shape(len(kinds), 3)
-    return _png(draw, (1 + 2.9 * columns, 1 + 2.1 * rows))
+    return png(draw, (1 + 2.9 * columns, 1 + 2.1 * rows))
 
 
 def outcomes(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
@@ -134,7 +136,7 @@ def outcomes(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
         _legend(figure, panels)
 
     rows, columns = _shape(len(present), 2)
-    return _png(draw, (max(1 + 3.6 * columns, 5.5), 1.4 + 2.4 * rows))
+    return png(draw, (max(1 + 3.6 * columns, 5.5), 1.4 + 2.4 * rows))
 
 
 def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
@@ -174,7 +176,7 @@ def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
         _legend(figure, panels)
 
     widest = max(len(kinds_to_show(pair.kind for pair in found)) for found in pairs.values())
-    return _png(draw, (max(2 + 0.95 * widest, 5.0), 1 + 2.4 * len(pairs)))
+    return png(draw, (max(2 + 0.95 * widest, 5.0), 1 + 2.4 * len(pairs)))
 
 
 def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mapping[str, str], title: str) -> bytes:
@@ -222,7 +224,7 @@ def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mappin
         _legend(figure, panels)
 
     rows, columns = _shape(len(names), 3)
-    return _png(draw, (max(1 + 3.0 * columns, 5.0), 1.2 + 2.2 * rows))
+    return png(draw, (max(1 + 3.0 * columns, 5.0), 1.2 + 2.2 * rows))
 
 
 def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) -> bytes:
@@ -257,7 +259,7 @@ def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) ->
         figure.suptitle(title)
         _legend(figure, [axis])
 
-    return _png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
+    return png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
 
 
 def _curve(axis: Axes, points: Sequence[Cell], name: str, index: int, shift: float) -> None:
@@ -311,9 +313,15 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
         figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """Return the PNG of what ``draw`` draws, ``size`` in inches; neither date nor settings of the user change it."""
-    with style.context(["default", SETTINGS]):
+def png(draw: Callable[[Figure], None], size: tuple[float, float], dark: bool = False) -> bytes:
+    """Return the PNG of what ``draw`` draws; neither date nor settings of the user change it.
+
+    Args:
+        draw: Draws it.
+        size: Width and height, in inches.
+        dark: Light lines on the dark page of reports.
+    """
+    with style.context(["default", *(["dark_background", DARK] if dark else []), SETTINGS]):
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         draw(figure)
