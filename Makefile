@@ -4,14 +4,18 @@
 # make faults  kill trainings, let their writes fail, give bad input:   make faults ARGS="--kills 1000 --writes 100 --cases 2000"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
 # make cpp     set up ONNX Runtime for C++ (if it can be had), for the test of the C++ example
+# make test-oldest, test-newest    run the tests with the oldest versions that setup.py allows, or the newest that there are,
+#              in an environment of its own (3 GB to load, 6 GB):   make test-oldest PYTHON=3.12
 #
-# Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
+# Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given); for test-oldest and
+#                        test-newest its version: 3.11, 3.12, 3.13
 #              JOBS      processes that run the tests
 #              PIP_ARGS  more arguments for pip, such as --no-index --find-links=DIR
 
 SHELL := /bin/bash
 VENV := .venv
 GYM_VENV := .venv38
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
 PYTHON ?=
 ARGS ?=
@@ -19,7 +23,7 @@ JOBS ?= 2
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format faults gym cpp clean
+.PHONY: train test check format faults gym cpp test-oldest test-newest clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -40,15 +44,19 @@ faults: $(VENV)/.installed-test
 	@$(BIN)/python tests/faults $(ARGS)
 
 gym:
-	@if .ci/python38 >/dev/null; then $(MAKE) --no-print-directory $(GYM_VENV)/.installed; \
+	@if .ci/python 3.8 >/dev/null; then $(MAKE) --no-print-directory $(GYM_VENV)/.installed; \
 	else echo "no Python 3.8 here: tests run Isaac Gym's worker in their own Python"; fi
 
 cpp: $(VENV)/.installed-test
 	@if problem=$$(.ci/onnxruntime $(VENV)/onnxruntime $(BIN)/python); then :; \
 	else echo "$$problem; the test of the C++ example is skipped"; fi
 
+test-oldest test-newest: test-%: $(TOOLS)/.installed
+	@.ci/versions $* "$(or $(PYTHON),3.11)" $(TOOLS)/bin/uv
+	@.venv-$*-$(or $(PYTHON),3.11)/bin/python -m pytest --numprocesses=$(JOBS) $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(GYM_VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(GYM_VENV) $(TOOLS) .venv-oldest-* .venv-newest-* build dist *.egg-info .pytest_cache .ruff_cache
 
 # The stamps say what is installed; they are renewed when what is to be installed changes.
 
@@ -64,6 +72,11 @@ $(VENV)/.installed-test: $(SOURCES)
 
 $(GYM_VENV)/.installed: tests/doubles/requirements.txt
 	@echo "creating $(GYM_VENV) (800 MB to load, 1.8 GB)"
-	@"$$(.ci/python38)" -m venv --clear $(GYM_VENV)
+	@"$$(.ci/python 3.8)" -m venv --clear $(GYM_VENV)
 	@$(GYM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -r $<
+	@touch $@
+
+$(TOOLS)/.installed: .ci/tools.txt
+	@.ci/venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r $<
 	@touch $@

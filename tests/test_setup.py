@@ -150,6 +150,45 @@ def test_without_a_python_38_that_is_said_and_nothing_fails(checkout: Path) -> N
     assert done.stdout.startswith("no Python 3.8 here") and not (checkout / ".venv38").exists()
 
 
+FAKE_UV = """#!/bin/bash
+# A stand-in for uv: notes each call; `venv ... FOLDER` puts the stand-in for Python there.
+echo "uv $*" >> {log}
+case "$*" in
+    "venv "*) mkdir -p "${{@: -1}}/bin" && cp {python} "${{@: -1}}/bin/python" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("which", "resolution"), [("oldest", "lowest-direct"), ("newest", "highest")])
+def test_the_ends_of_the_ranges_are_tested_in_environments_of_their_own(
+    which: str, resolution: str, checkout: Path
+) -> None:
+    python = fake_python(checkout, "python3.12")
+    python.write_text(python.read_text("utf-8").replace("-c*) exit", '-c*) echo "$0"; exit'), "utf-8")
+    fake_python(checkout, "python3")
+    tools = checkout / ".venv-tools"
+    (tools / "bin").mkdir(parents=True)
+    uv = tools / "bin" / "uv"
+    uv.write_text(FAKE_UV.format(log=checkout / "calls", python=python), "utf-8")
+    uv.chmod(0o755)
+    (tools / ".installed").touch()
+
+    command = ("env", f"PATH={checkout}:/usr/bin:/bin", "make", f"test-{which}", "PYTHON=3.12", "ARGS=-k 'one or two'")
+    assert run(*command, cwd=checkout).returncode == 0
+    lines = calls(checkout)
+    folder = f".venv-{which}-3.12"
+    assert kinds(lines) == ["uv venv", "uv pip", "uv pip", "uv pip", "-m pytest"]
+    assert lines[0].endswith(f"--python {python} {folder}")
+    assert f"--resolution {resolution} --extra test setup.py" in lines[1]
+    assert all(f"--python {folder} " in line for line in lines[1:4])
+    assert lines[2].startswith("uv pip sync") and lines[2].endswith(f"{folder}/requirements.txt")
+    assert lines[4] == "-m pytest --numprocesses=2 -k one or two"
+
+    uv.write_text("#!/bin/bash\nexit 1\n", "utf-8")
+    assert run(*command, cwd=checkout).returncode != 0
+    assert calls(checkout) == []  # nothing is tested with versions that could not be had
+
+
 def requirements_of_setup(monkeypatch: pytest.MonkeyPatch) -> dict:
     captured: dict = {}
     monkeypatch.setattr("setuptools.setup", lambda **arguments: captured.update(arguments))
