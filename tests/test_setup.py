@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -353,3 +355,54 @@ def test_make_cpp_goes_on_without_onnx_runtime(checkout: Path) -> None:
         "no ONNX Runtime for C++: this system's package onnxruntime has no library for C++; "
         "the test of the C++ example is skipped"
     )
+
+
+def dependencies_script() -> dict:
+    return runpy.run_path(str(ROOT / ".ci" / "dependencies.py"))
+
+
+def test_documented_dependencies_are_those_of_the_lock() -> None:
+    """Mend it with: make sbom."""
+    script = dependencies_script()
+    document = json.loads((ROOT / "docs" / "sbom.cdx.json").read_text("utf-8"))
+    assert document["bomFormat"] == "CycloneDX"
+    components = {canonicalize_name(component["name"]): component for component in document["components"]}
+    assert {name: component["version"] for name, component in components.items()} == pins("requirements.lock")
+    assert len(components) == len(document["components"])
+    for component in components.values():
+        assert component["purl"] == f"pkg:pypi/{canonicalize_name(component['name'])}@{component['version']}"
+        assert len(component["licenses"]) == 1
+    assert (ROOT / "docs" / "dependencies.md").read_text("utf-8") == script["table"](document)
+
+
+def test_licences_are_told_as_the_packages_state_them() -> None:
+    licence = dependencies_script()["licence"]
+    assert licence({"license_expression": "MIT OR Apache-2.0", "license": "MIT"}) == "MIT OR Apache-2.0"
+    assert (
+        licence({"license": "BSD-3-Clause", "classifier": ["License :: OSI Approved :: BSD License"]}) == "BSD-3-Clause"
+    )
+    long = {"license": "Permission is hereby granted, " * 9, "classifier": ["License :: OSI Approved :: MIT License"]}
+    assert licence(long) == "MIT License"
+    assert licence({"license": "UNKNOWN"}) == licence({}) == "not stated"
+
+
+@pytest.mark.parametrize(
+    ("text", "wants"),
+    [
+        ("GPL-3.0-or-later", True),
+        ("LGPLv2+", True),
+        ("MPL-2.0", True),
+        ("CC-BY-NC-4.0", True),
+        ("LicenseRef-NVIDIA-Proprietary", True),
+        ("Other/Proprietary License", True),
+        ("not stated", True),
+        ("MIT", False),
+        ("Apache-2.0 AND CNRI-Python", False),
+        ("BSD-3-Clause", False),
+    ],
+)
+def test_licences_that_want_attention_are_pointed_out(text: str, wants: bool) -> None:
+    component = {"bom-ref": "a", "name": "a", "version": "1", "licenses": [{"license": {"name": text}}]}
+    page = dependencies_script()["table"]({"components": [component], "dependencies": []})
+    assert page.count(f"| a | {text} |") == wants
+    assert page.count(f"| a | 1 | {text} |") == 1
