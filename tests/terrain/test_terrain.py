@@ -11,7 +11,7 @@ from legged_gym_ext.config.schema import CurriculumConfig, TerrainConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.__main__ import main
 from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-from legged_gym_ext.terrain.curriculum import choose, first_level, next_level, reassign
+from legged_gym_ext.terrain.curriculum import choose, first_level, next_level, reassign, share_of
 from legged_gym_ext.terrain.kinds import KINDS
 from legged_gym_ext.terrain.library import TerrainLibrary, build_library
 
@@ -359,6 +359,9 @@ def test_curriculum():
     assert moved(3, progress=0.05, commanded=0.0) == 3  # told to stand
     assert moved(3, progress=0.9, commanded=0.5) == 3
     assert moved(3, progress=1.1, commanded=0.5) == 4
+    assert moved(3, progress=8.0, commanded=10.0) == 4  # the share itself is enough
+    assert moved(3, progress=4.0, commanded=10.0) == 3
+    assert moved(3, progress=1.0, commanded=0.5) == 4
     assert moved(LEVELS - 1, progress=0.5 * LENGTH, commanded=LENGTH) == LEVELS - 1
 
 
@@ -419,6 +422,14 @@ def test_choices_are_in_range_for_the_largest_random_number():
 def test_first_levels():
     random = torch.linspace(0.0, 0.999, 100)
     assert first_level(random, CurriculumConfig(start_level=2)).unique().tolist() == [0, 1, 2]
+
+
+def test_what_grows_with_the_level_is_complete_from_its_level_on():
+    level = torch.arange(6)
+    assert share_of(level, 4).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert share_of(level, 0.5).tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    everywhere = share_of(level, 0)
+    assert everywhere.tolist() == [1.0] * 6 and everywhere.dtype == torch.float32
 
 
 # ---- picture
