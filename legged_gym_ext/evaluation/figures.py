@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from legged_gym_ext.envs.outcome import ENDS, Outcome
@@ -39,6 +40,8 @@ OUTCOME_COLORS = {
 }
 SETTINGS = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
 DPI = 130
+Drawing = tuple[Callable[[Figure], None], tuple[float, float]]
+"""What draws a figure, and how large that is, inches."""
 
 
 def heat_map(cells: Sequence[Cell], title: str) -> bytes:
@@ -52,6 +55,18 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
     columns = levels_to_show(cell.level for cell in cells)
     by_place = {(cell.kind, cell.level): cell.success for cell in cells}
     success = np.array([[by_place.get((kind, level), np.nan) for level in columns] for kind in kinds])
+    return _png(*success_map(success, kinds, columns, title))
+
+
+def success_map(success: np.ndarray, kinds: Sequence[str], columns: Sequence[int | None], title: str) -> Drawing:
+    """Return the drawing of success by kind and level.
+
+    Args:
+        success: A share for each kind and column; NaN = an empty cell.
+        kinds: Of the rows; :data:`ALL` = all of them together, the last one.
+        columns: Levels; None = all of them together, the last one.
+        title: Of the figure.
+    """
 
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
@@ -73,7 +88,7 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
         bar = figure.colorbar(image, ax=axis, label="success, %")
         bar.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
 
-    return _png(draw, (3.2 + 0.42 * len(columns), 1.3 + 0.3 * len(kinds)))
+    return draw, (3.2 + 0.42 * len(columns), 1.3 + 0.3 * len(kinds))
 
 
 def curves(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
@@ -312,13 +327,18 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 
 def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """Return the PNG of what ``draw`` draws, ``size`` in inches; neither date nor settings of the user change it."""
+    """Return the PNG of a drawing; neither date nor settings of the user change it."""
+    image = Image.fromarray(pixels(draw, size))
+    buffer = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)  # a third of the bytes
+    return buffer.getvalue()
+
+
+def pixels(draw: Callable[[Figure], None], size: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return a drawing, which is ``size`` inches large, as RGB (rows, columns, 3)."""
     with style.context(["default", SETTINGS]):
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         draw(figure)
         canvas.draw()
-        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    buffer = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)  # a third of the bytes
-    return buffer.getvalue()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
