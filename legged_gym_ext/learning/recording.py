@@ -6,13 +6,14 @@ import contextlib
 import io
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rsl_rl.utils.logger import Logger
 from tensorboard.summary.writer import event_file_writer
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from legged_gym_ext.console import say
+from legged_gym_ext.learning.media import Histogram, Image, Medium, Table
 
 KEPT = 10_000
 """Steps of the log that are kept while it cannot be written."""
@@ -58,6 +59,23 @@ class Recording:
             say(f"log: recorded again, with the {len(self._kept)} steps that were kept")
         self._failed = False
         self._kept.clear()
+
+    def show(self, media: Sequence[Medium], step: int) -> None:
+        """Write the media of a step, as far as TensorBoard takes them, which has no films. They are not kept."""
+        writer = self.logger.writer
+        if not isinstance(writer, SummaryWriter):
+            return
+        with contextlib.suppress(OSError):
+            for medium in media:
+                match medium:
+                    case Image():
+                        writer.add_image(medium.tag, medium.pixels, step, dataformats="HWC")
+                    case Histogram():
+                        writer.add_histogram(medium.tag, medium.values, step)
+                    case Table():
+                        lines = [medium.columns, ["---"] * len(medium.columns), *medium.rows]
+                        cells = (["" if cell is None else str(cell) for cell in line] for line in lines)
+                        writer.add_text(medium.tag, "\n".join(" | ".join(line) for line in cells), step)
 
     def close(self) -> None:
         """End the log."""

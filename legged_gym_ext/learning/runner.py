@@ -33,6 +33,7 @@ from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
 from legged_gym_ext.runs.atomic import replacing
 from legged_gym_ext.runs.code_state import tracked_files
+from legged_gym_ext.showing.showing import Showing
 
 SPOILED, MOST_RETURNS = 100, 3
 """Updates running that are left out until the training goes back to a checkpoint; and how often it does that."""
@@ -84,6 +85,7 @@ class ParkourRunner(OnPolicyRunner):
         self.logger.git_status_repos = tracked_files()
         self.journal = Journal(self.logger)
         self.saving = Saving(self)
+        self.showing = Showing(self)
 
     @property
     def iteration(self) -> int:
@@ -110,6 +112,8 @@ class ParkourRunner(OnPolicyRunner):
             if here().size > 1:
                 raise  # rank 0 saves, whichever rank it is: see rank_failure.py
             raise EngineFault(f"{fault}; {self._rescue()}") from fault
+        finally:
+            self.showing.stop()
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool | None) -> None:
         self._check()
@@ -132,6 +136,7 @@ class ParkourRunner(OnPolicyRunner):
                     self.saving.remember()
                 if any(outcome.spoiled >= SPOILED for outcome in outcomes.values()):
                     self._go_back()
+                self.showing.after_iteration()
                 if self._every(self.config.runner.evaluate_every):
                     self._evaluate()
                 if (self.saving.overdue or self._every(self.config.runner.save_interval)) and self.iteration < last:
@@ -139,6 +144,7 @@ class ParkourRunner(OnPolicyRunner):
             path = self.saving.insist_numbered()
         if signal_name and here().rank == 0:
             say(f"{signal_name}: stopped after iteration {self.iteration}; saved {path}")
+        self.showing.finish(wait=not signal_name)
         self.journal.close()
 
     def save(self, path: str, infos: dict | None = None) -> None:
