@@ -58,7 +58,13 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
     return _png(*success_map(success, kinds, columns, title))
 
 
-def success_map(success: np.ndarray, kinds: Sequence[str], columns: Sequence[int | None], title: str) -> Drawing:
+def success_map(
+    success: np.ndarray,
+    kinds: Sequence[str],
+    columns: Sequence[int | None],
+    title: str,
+    episodes: np.ndarray | None = None,
+) -> Drawing:
     """Return the drawing of success by kind and level.
 
     Args:
@@ -66,6 +72,7 @@ def success_map(success: np.ndarray, kinds: Sequence[str], columns: Sequence[int
         kinds: Of the rows; :data:`ALL` = all of them together, the last one.
         columns: Levels; None = all of them together, the last one.
         title: Of the figure.
+        episodes: How many there are of each; written below the share, where these differ.
     """
 
     def draw(figure: Figure) -> None:
@@ -74,7 +81,10 @@ def success_map(success: np.ndarray, kinds: Sequence[str], columns: Sequence[int
         for (row, column), value in np.ndenumerate(success):
             if np.isfinite(value):
                 color = "black" if value > 0.5 else "white"
-                axis.text(float(column), float(row), percent(value), ha="center", va="center", color=color, fontsize=8)
+                place, text = (float(column), float(row)), {"ha": "center", "color": color}
+                axis.text(*place, percent(value), va="center" if episodes is None else "bottom", fontsize=8, **text)
+                if episodes is not None:
+                    axis.text(*place, _short(episodes[row, column]), va="top", fontsize=6, **text)
         if ALL in kinds:
             axis.axhline(len(kinds) - 1.5, color="white", linewidth=3)
         if None in columns:
@@ -273,6 +283,11 @@ def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) ->
         _legend(figure, [axis])
 
     return _png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
+
+
+def _short(count: int) -> str:
+    """Return 12345 as ``12k``."""
+    return f"{count / 1000:.0f}k" if count >= 9950 else f"{count / 1000:.1f}k" if count >= 1000 else str(count)
 
 
 def _curve(axis: Axes, points: Sequence[Cell], name: str, index: int, shift: float) -> None:

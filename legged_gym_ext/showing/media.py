@@ -54,10 +54,10 @@ def _success(view: View, env: ParkourEnv, lane: str) -> list[Medium]:
         ["all kinds" if kind == ALL else kind, *map(_cell, share[row]), float(episodes[row, -1])]
         for row, kind in enumerate(rows)
     ]
-    title = f"{lane} in training: success in {episodes[-1, -1]:,} episodes, %"
+    title = f"{lane} in training: success, %, and number of episodes"
     return [
         Table(f"Success/by_kind_and_level/{lane}", headings, table),
-        Image(f"Success/heat_map/{lane}", pixels(*success_map(share, rows, columns, title))),
+        Image(f"Success/heat_map/{lane}", pixels(*success_map(share, rows, columns, title, episodes))),
     ]
 
 
