@@ -43,7 +43,7 @@ class Showing:
         env, config = runner.env, runner.config.runner
         if not isinstance(env, ParkourEnv) or runner.log_dir is None:
             return
-        if self._due(config.media_every):
+        if config.logger != "none" and self._due(config.media_every):
             started = time.perf_counter()
             media = media_of(env, runner.lanes)
             if here().rank == 0:

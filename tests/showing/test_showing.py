@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import ranks_show
 import torch
 from dummy_env import small_config
 from dummy_runner import assert_same
 from dummy_runner import make as make_dummy
 from fake_filming import fake_program, starts, wait_for_start
 from small_env import CPU, TINY
+from torchrun import finish, torchrun
 
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
@@ -29,8 +33,7 @@ from legged_gym_ext.showing.showing import in_turn
 
 OVERRIDES = (*TINY, "student.encoder.kind=light", "teacher.hidden_dims=[16]", "distill.start=1", "distill.interval=1",
              "distill.steps_per_env=4", "distill.mini_batches=1", "runner.num_steps_per_env=4",
-             "ppo.num_mini_batches=1", "ppo.num_learning_epochs=1", "curriculum.start_level=2",
-             "runner.logger=none")  # fmt: skip
+             "ppo.num_mini_batches=1", "ppo.num_learning_epochs=1", "curriculum.start_level=2")  # fmt: skip
 
 
 def make(folder: Path | None, *overrides: str) -> tuple[ParkourRunner, list[tuple[int, str]]]:
@@ -45,7 +48,11 @@ def make(folder: Path | None, *overrides: str) -> tuple[ParkourRunner, list[tupl
             assert not isinstance(medium, Video) or medium.path.exists()
             shown.append((step, medium.tag))
 
+    def add(scalars: Mapping[str, float], step: int) -> None:
+        shown.extend((step, tag) for tag in scalars if tag == "Perf/media_time")
+
     runner.journal.recording.show = show  # type: ignore[method-assign]
+    runner.journal.recording.add = add  # type: ignore[method-assign]
     return runner, shown
 
 
@@ -68,6 +75,7 @@ def test_a_training_is_the_same_with_all_of_it_and_without(tmp_path: Path, progr
                 del statistics["places"]
     assert_same(*contents)
     assert {step for step, tag in shown if tag.startswith("Depth/")} == {2, 4}
+    assert [step for step, tag in shown if tag == "Perf/media_time"] == [2, 4]
     assert {tag for step, tag in shown if step == 2 and tag.startswith("Depth/")} == {"Depth/teacher", "Depth/student"}
     filmed = [(step, tag) for step, tag in shown if tag.startswith("Video/")]
     assert filmed[0] == (1, "Video/teacher") and ("Video/student" in dict(map(reversed, filmed)))
@@ -117,18 +125,34 @@ def test_a_training_that_fails_leaves_no_process(tmp_path: Path, program: Any) -
     assert not list((tmp_path / "run" / "videos").glob(".*")) and not Path(running.folder.name).exists()
 
 
-def test_other_ranks_show_nothing_and_neither_do_runs_without_a_folder(
+def test_other_ranks_show_nothing_and_neither_do_runs_without_a_folder_or_a_log(
     tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("works")
     runner, shown = make(None, "runner.media_every=1", "runner.video_every=1")
     runner.learn(1)
     assert shown == []
+    runner, shown = make(tmp_path / "mute", "runner.media_every=1", "runner.logger=none")
+    runner.learn(1)
+    assert shown == [] and runner.lanes["teacher"].statistics.kind.max() > 0  # there would be something to show
     runner, shown = make(tmp_path / "run", "runner.media_every=1", "runner.video_every=1")
     monkeypatch.setattr(showing_module, "here", lambda: Ranks(1, 2, 1, 2))
     runner.learn(1)
     assert shown == [] and not (tmp_path / "run" / "videos").exists()
     assert runner.lanes["teacher"].statistics.places.sum() == 0  # it has told the first rank
+
+
+@pytest.mark.slow
+def test_the_first_rank_shows_the_episodes_of_all(tmp_path: Path) -> None:
+    code, _, err = finish(torchrun(Path(ranks_show.__file__), tmp_path), 200)
+    assert code == 0, err
+    results = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    first, second = (np.array(result["counts"]) for result in results)
+    assert first.shape == second.shape and first.sum() > 0 < second.sum() and (first != second).any()
+    episodes = (first + second)[:, 0].sum(axis=2)  # looks x kinds
+    for row, table in zip(episodes, results[0]["tables"], strict=True):
+        assert [cells[-1] for cells in table] == [*row, row.sum()]
+    assert len(results[0]["tables"]) == 2 and results[1]["tables"] == []
 
 
 def test_an_environment_of_which_nothing_is_known_is_trained_without(tmp_path: Path) -> None:
