@@ -81,7 +81,8 @@ def success_map(
         for (row, column), value in np.ndenumerate(success):
             if np.isfinite(value):
                 color = "black" if value > 0.5 else "white"
-                place, text = (float(column), float(row)), {"ha": "center", "color": color}
+                place: tuple[float, float] = (float(column), float(row))
+                text: dict[str, Any] = {"ha": "center", "color": color}
                 axis.text(*place, percent(value), va="center" if episodes is None else "bottom", fontsize=8, **text)
                 if episodes is not None:
                     axis.text(*place, _short(episodes[row, column]), va="top", fontsize=6, **text)

@@ -126,7 +126,7 @@ class Filming:
         running = self._running
         if running is None or running.process.poll() is not None:
             return
-        say(f"waiting for the video of iteration {running.iteration}, {PATIENCE:.0f} s at most (Ctrl-C: not)")
+        say(f"waiting for the video of iteration {running.iteration}, {PATIENCE:.0f} s at most (Ctrl-C ends that)")
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             running.process.wait(PATIENCE)
 
