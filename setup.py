@@ -56,7 +56,9 @@ setup(
         "onnxruntime>=1.24,<2",
     ],
     extras_require={
+        "dashboard": ["wandb-workspaces>=0.4,<0.5"],  # a preview, which is needed once for a project
         "test": [
+            "wandb-workspaces>=0.4,<0.5",
             "pytest>=8,<10",
             "pytest-xdist>=3.6,<4",
             "hypothesis>=6,<7",

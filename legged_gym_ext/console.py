@@ -12,7 +12,7 @@ def say(text: str) -> None:
     A terminal that is closed or a pipe whose reader has ended would otherwise end a training that nobody stopped.
     """
     try:
-        print(text, flush=True)
+        print(f"{text}\n", end="", flush=True)  # in one piece: there are threads that say something, too
     except OSError:
         leave()
 

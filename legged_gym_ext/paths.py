@@ -3,6 +3,7 @@
 In a checkout, ``configs/`` and ``resources/`` are beside the package; a wheel has them in it (see setup.py).
 """
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -14,6 +15,8 @@ POLICIES = ROOT / "resources" / "policies"
 """The networks that come with the package, each in a run's folder."""
 PRETRAINED = POLICIES / "parkour_depth"
 LOGS = Path("logs") if _FROM_WHEEL else ROOT / "logs"
+DOWNLOADS = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "legged_gym_ext" / "wandb"
+"""Runs of others: ``<entity>/<project>/<run>/<version>/``."""
 
 
 def resolve(path: str | Path) -> Path:

@@ -47,9 +47,12 @@ def main(argv: list[str]) -> None:
 
 def of_each_run(args: argparse.Namespace) -> list[argparse.Namespace]:
     """Return, for each run that is named, the command line as it would be for that one only."""
-    runs = [{"pretrained": False, "load_run": run} for run in args.load_run]
+    none = {"pretrained": False, "wandb_run": None, "load_run": None}
+    runs = [{**none, "load_run": run} for run in args.load_run]
+    if args.wandb_run:
+        runs = [{**none, "wandb_run": args.wandb_run}, *runs]
     if args.pretrained:
-        runs = [{"pretrained": True, "load_run": None}, *runs]
+        runs = [{**none, "pretrained": True}, *runs]
     return [argparse.Namespace(**{**vars(args), **run}) for run in runs or [{"load_run": LAST_RUN}]]
 
 

@@ -82,10 +82,10 @@ def read(argv: list[str]) -> tuple[Config, Path | None, Path | None]:
         args.overrides = ["finetune.enabled=true", "run_name=finetune", *args.overrides]
         config, networks = find_saved(args)
         config.runner.init_from = str(networks)
-    elif args.load_run or args.pretrained or args.checkpoint != -1:
+    elif args.load_run or args.wandb_run or args.pretrained or args.checkpoint != -1:
         raise UserError(
-            "--load_run, --pretrained and --checkpoint choose what --resume goes on with, or --phase finetune begins "
-            "with; give one of these, too"
+            "--load_run, --wandb_run, --pretrained and --checkpoint choose what --resume goes on with, or --phase "
+            "finetune begins with; give one of these, too"
         )
     else:
         config = load_config(args.task or DEFAULT_TASK, args.overrides)

@@ -84,6 +84,7 @@ def make_parser(description: str, several_runs: bool = False) -> Parser:
         parser.add_argument("--load_run", metavar="RUN", nargs="*", default=[], help=f"{what}; several are compared")
     else:
         parser.add_argument("--load_run", metavar="RUN", nargs="?", const=LAST_RUN, help=what)
+    parser.add_argument("--wandb_run", metavar="RUN", help="load ENTITY/PROJECT/RUN[:VERSION] from Weights & Biases")
     parser.add_argument("--pretrained", action="store_true", help="load the policy that comes with the package")
     parser.add_argument("--checkpoint", metavar="N", help="iteration to load; -1: the last checkpoint (default)")
     parser.add_argument("--experiment_name", metavar="NAME", help="folder of the runs in logs/ (default: the task)")

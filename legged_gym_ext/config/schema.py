@@ -332,7 +332,16 @@ class RunnerConfig:
     video_every: Any = count_or_auto(at_least=0)  # 0 = none
     video_length: float = positive(24.0)  # s
     logger: str = choice("tensorboard", ("tensorboard", "wandb", "none"))
+    # Weights & Biases. What is empty is as W&B itself is configured.
     wandb_project: str = "legged_gym_ext"
+    wandb_entity: str = ""  # user or team
+    wandb_group: str = ""  # empty: the name of the first of the runs that go on with each other
+    wandb_tags: list[str] = names()
+    wandb_notes: str = ""
+    wandb_mode: str = choice("auto", ("auto", "offline"))  # auto: offline, too, where there is no login or network
+    wandb_resume: str = choice("same", ("same", "new"))  # what --resume goes on with: the W&B run, or one in its group
+    # Iterations, at least, from one checkpoint that is uploaded to the next; the last one is, too; 0 = none.
+    wandb_checkpoint_every: int = not_negative(500)
     # Of the costly layers; auto: bfloat16 where the device has it.
     precision: str = choice("auto", ("auto", "bfloat16", "float32"))
     device: str = device_name()  # of the networks

@@ -85,7 +85,7 @@ def success_map(
                 text: dict[str, Any] = {"ha": "center", "color": color}
                 axis.text(*place, percent(value), va="center" if episodes is None else "bottom", fontsize=8, **text)
                 if episodes is not None:
-                    axis.text(*place, _short(episodes[row, column]), va="top", fontsize=6, **text)
+                    axis.text(*place, _short(int(episodes[row, column])), va="top", fontsize=6, **text)
         if ALL in kinds:
             axis.axhline(len(kinds) - 1.5, color="white", linewidth=3)
         if None in columns:

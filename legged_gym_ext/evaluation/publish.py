@@ -1,9 +1,9 @@
-"""Results of an evaluation, where a run's curves are: TensorBoard or Weights & Biases."""
+"""Results of an evaluation, where a run's curves are: TensorBoard, and Weights & Biases."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,10 +12,19 @@ from legged_gym_ext.evaluation.episodes import TRUE
 from legged_gym_ext.evaluation.selection import ALL
 from legged_gym_ext.evaluation.summary import Cell
 from legged_gym_ext.evaluation.sweeps import setting_parts
+from legged_gym_ext.recording import memory
+from legged_gym_ext.recording.entries import ITERATION, Scalars, Shown
+from legged_gym_ext.recording.keeper import Keeper, Sink
+from legged_gym_ext.recording.media import Page, Table
+from legged_gym_ext.recording.recording import PATIENCE, wandb_start
+from legged_gym_ext.recording.tensorboard import TensorBoard
+from legged_gym_ext.recording.wandb_sink import WandbSink
 
 
 def publish(config: Config, run: Path, folder: Path, iteration: int, title: str, cells: Sequence[Cell]) -> None:
-    """Put an evaluation where the run's curves are, if it has any.
+    """Put an evaluation where the run's curves are, if it has any. What cannot be written there is told in a line.
+
+    In W&B it is a run of its own, in the training's group.
 
     Args:
         config: The run's.
@@ -25,16 +34,32 @@ def publish(config: Config, run: Path, folder: Path, iteration: int, title: str,
         title: Of what is evaluated.
         cells: All of them.
     """
-    if config.runner.logger == "tensorboard" and any(run.glob("events.out.tfevents.*")):
-        _to_tensorboard(run, folder, iteration, scalars(cells, title))
-    elif config.runner.logger == "wandb":
-        import wandb
+    sinks: list[Sink] = []
+    if config.runner.logger != "none" and any(run.glob("events.out.tfevents.*")):
+        sinks.append(TensorBoard(run, ".evaluation"))
+    if config.runner.logger == "wandb":
+        group = memory.load(run).group or run.name
+        start = wandb_start(
+            config, run, secrets.token_hex(4), f"{run.name}_evaluation_{iteration}", group, job_type="evaluation"
+        )
+        sinks.append(WandbSink(lambda: start))
+    axes = {ITERATION: float(iteration)}
+    page = Page(
+        f"Evaluation/{folder.name}",
+        (folder / "report.md").read_text("utf-8"),
+        (folder / "report.html").read_text("utf-8"),
+    )
+    for sink in sinks:
+        keeper = Keeper(sink)
+        keeper.put(Scalars(axes, scalars(cells, title)))
+        keeper.put(Shown(axes, (page, _table(cells)) if isinstance(sink, WandbSink) else (page,)))
+        keeper.close(PATIENCE)
 
-        try:
-            _to_wandb(config, run, folder, iteration, title, cells)
-        except wandb.Error as error:  # no key, no network
-            reason = " ".join(str(error).split())
-            print(f"not published to Weights & Biases: {reason}", file=sys.stderr, flush=True)
+
+def _table(cells: Sequence[Cell]) -> Table:
+    """Return all cells, but for how each of their episodes ended."""
+    rows = [{name: value for name, value in asdict(cell).items() if name != "outcomes"} for cell in cells]
+    return Table("Evaluation/cells", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def scalars(cells: Sequence[Cell], title: str) -> dict[str, float]:
@@ -48,24 +73,3 @@ def scalars(cells: Sequence[Cell], title: str) -> dict[str, float]:
             where = "all levels" if cell.level is None else f"level {cell.level}"
             found[f"Evaluation/{title} {cell.setting} {where}/{cell.policy}"] = cell.success
     return found
-
-
-def _to_tensorboard(run: Path, folder: Path, iteration: int, values: Mapping[str, float]) -> None:
-    from torch.utils.tensorboard.writer import SummaryWriter
-
-    with SummaryWriter(str(run), filename_suffix=".evaluation") as writer:
-        for tag, value in values.items():
-            writer.add_scalar(tag, value, iteration)
-        writer.add_text(f"Evaluation/{folder.name}", (folder / "report.md").read_text("utf-8"), iteration)
-
-
-def _to_wandb(config: Config, run: Path, folder: Path, iteration: int, title: str, cells: Sequence[Cell]) -> None:
-    import wandb
-
-    name, project = f"{run.name}_evaluation_{iteration}", config.runner.wandb_project
-    with wandb.init(name=name, project=project, group=run.name, job_type="evaluation") as published:
-        rows = [{name: value for name, value in asdict(cell).items() if name != "outcomes"} for cell in cells]
-        table = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
-        published.log({"Evaluation/cells": table, "Evaluation/report": wandb.Html((folder / "report.html").open())})
-        published.summary.update(scalars(cells, title))
-        published.summary["iteration"] = iteration

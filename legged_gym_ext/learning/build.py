@@ -59,7 +59,6 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         "save_interval": config.runner.save_interval,
         "bfloat16": bfloat16,
         "run_name": config.run_name,
-        "logger": rsl_rl_logger(config),
         "obs_groups": {
             "actor": [PROPRIO, sees, *others],
             "critic": [PROPRIO, *others, PRIVILEGED, *scan],
@@ -69,17 +68,6 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         "critic": {"class_name": "MLPModel", "hidden_dims": list(teacher.critic_hidden_dims), **common},
         "algorithm": algorithm,
     }
-
-
-def rsl_rl_logger(config: Config) -> dict[str, Any] | str | None:
-    """Return what rsl_rl makes its log writer from; None = no log."""
-    match config.runner.logger:
-        case "tensorboard":
-            return "tensorboard"
-        case "wandb":
-            return {"class_name": "WandbLogWriter", "project_name": config.runner.wandb_project}
-        case _:
-            return None
 
 
 def require_layers(teacher: TeacherConfig, device: torch.device | str) -> None:

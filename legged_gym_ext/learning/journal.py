@@ -6,11 +6,10 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rsl_rl.utils.logger import Logger
-
 from legged_gym_ext.console import say
-from legged_gym_ext.learning.recording import Recording
 from legged_gym_ext.learning.statistics import COUNTS, merge_logs, summarize
+from legged_gym_ext.recording.entries import ENV_STEPS, HOURS
+from legged_gym_ext.recording.recording import Recording
 
 _ROWS = {
     "return": "{:.2f}",
@@ -52,22 +51,10 @@ class Progress:
 
 
 class Journal:
-    """Writes iterations to the log and the console.
+    """Writes iterations to the log and the console."""
 
-    Args:
-        logger: rsl_rl's, which makes the writer that the configuration names, on rank 0 only.
-    """
-
-    def __init__(self, logger: Logger) -> None:
-        self.recording = Recording(logger)
-
-    def open(self) -> None:
-        """Begin the log."""
-        self.recording.open()
-
-    def close(self) -> None:
-        """End the log."""
-        self.recording.close()
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
 
     def report(self, progress: Progress, seconds: Mapping[str, float], rows: Sequence[Row]) -> None:
         """Write an iteration: the means and sums over the ranks.
@@ -85,7 +72,9 @@ class Journal:
         logs = {lane: merge_logs([row.logs[lane] for row in rows]) for lane in rows[0].logs}
         took = sum(seconds.values())
         steps_per_second = progress.steps / took if took > 0 else 0.0
-        self.recording.add(_scalars(losses, seconds, steps_per_second, lanes, logs), progress.iteration)
+        scalars = _scalars(losses, seconds, steps_per_second, lanes, logs)
+        scalars |= {ENV_STEPS: float(progress.total_steps), HOURS: self.recording.hours}
+        self.recording.add(scalars, progress.iteration)
         health = {
             lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()

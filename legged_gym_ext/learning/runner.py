@@ -31,12 +31,15 @@ from legged_gym_ext.processes.collectives import all_gather, broadcast_module
 from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
+from legged_gym_ext.recording.recording import Recording
 from legged_gym_ext.runs.atomic import replacing
-from legged_gym_ext.runs.code_state import tracked_files
 from legged_gym_ext.showing.showing import Showing
 
 SPOILED, MOST_RETURNS = 100, 3
 """Updates running that are left out until the training goes back to a checkpoint; and how often it does that."""
+
+_LOG_PATIENCE = 20.0
+"""Seconds for which a training that fails waits for its log to be written."""
 
 
 class ParkourRunner(OnPolicyRunner):
@@ -71,7 +74,7 @@ class ParkourRunner(OnPolicyRunner):
         require_memory(rollouts, obs, config.camera, env.num_envs, device, bfloat16)
         cfg = rsl_rl_config(config, bfloat16)
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints which networks read what
-            super().__init__(env, cfg, str(log_dir) if self.log_dir and cfg["logger"] else None, device)
+            super().__init__(env, cfg, None, device)  # its log is not ours
         self.lanes = {name: Lane(env, device) for name in dict.fromkeys(phase.lane for phase in learning)}
         self.phases: dict[str, Phase] = {}
         setting = Setting(config, env, obs, self.cfg["obs_groups"], self.alg, device, bfloat16, self.lanes, self.phases)
@@ -82,8 +85,7 @@ class ParkourRunner(OnPolicyRunner):
         self._returns = 0
         self.begun = False
         """Whether the lanes have episodes of their own."""
-        self.logger.git_status_repos = tracked_files()
-        self.journal = Journal(self.logger)
+        self.journal = Journal(Recording(config, self.log_dir if here().rank == 0 else None))
         self.saving = Saving(self)
         self.showing = Showing(self)
 
@@ -112,14 +114,15 @@ class ParkourRunner(OnPolicyRunner):
             if here().size > 1:
                 raise  # rank 0 saves, whichever rank it is: see rank_failure.py
             raise EngineFault(f"{fault}; {self._rescue()}") from fault
-        finally:
+        finally:  # where all went well they are done by now
             self.showing.stop()
+            self.journal.recording.close(_LOG_PATIENCE)
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool | None) -> None:
         self._check()
         self._begin(init_at_random_ep_len)
         self._prepare_networks()
-        self.journal.open()
+        self.journal.recording.open()
         if self.log_dir is not None:
             rank_failure.on_failure(self._rescue)
         first, last = self.iteration, self.iteration + num_learning_iterations
@@ -145,7 +148,7 @@ class ParkourRunner(OnPolicyRunner):
         if signal_name and here().rank == 0:
             say(f"{signal_name}: stopped after iteration {self.iteration}; saved {path}")
         self.showing.finish(wait=not signal_name)
-        self.journal.close()
+        self.journal.recording.close()
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write everything that decides how the training goes on."""
@@ -167,7 +170,10 @@ class ParkourRunner(OnPolicyRunner):
         Raises:
             UserError: Where the file is no checkpoint, or one of another architecture or number of environments.
         """
-        return self.saving.load(path, resume)
+        content = self.saving.load(path, resume)
+        if resume:
+            self.journal.recording.continues(Path(path).parent)
+        return content
 
     def init_from(self, path: Path) -> None:
         """Begin with the networks of a checkpoint of another run, and with nothing else of it: iterations count from 0.

@@ -67,14 +67,13 @@ class Saving:
                 save_checkpoint(self.content(states, infos), path)
             except UserError as error:
                 return str(error)
-            self._runner.logger.save_model(str(path), self._runner.iteration)
             return ""
 
         if wrong := from_rank_zero(write):
             raise UserError(wrong)
 
-    def save_numbered(self) -> Path | None:
-        """Save the run's checkpoint of this iteration and delete those that need not be kept.
+    def save_numbered(self, last: bool = False) -> Path | None:
+        """Save the run's checkpoint of this iteration, its ``last`` one or not; delete those that need not be kept.
 
         Raises:
             UserError: Where it cannot be written.
@@ -88,6 +87,7 @@ class Saving:
             prune_checkpoints(folder, self._runner.config.runner.keep_checkpoints)
             if not (folder / CONFIG_FILE).exists():  # somebody deleted the folder
                 save_config(self._runner.config, folder / CONFIG_FILE)
+            self._runner.journal.recording.checkpoint(path, self._runner.iteration, last)
         self._tell("saved again", overdue=False)
         return path
 
@@ -114,7 +114,7 @@ class Saving:
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                return self.save_numbered()
+                return self.save_numbered(last=True)
             except UserError as error:
                 if time.monotonic() >= until:
                     raise

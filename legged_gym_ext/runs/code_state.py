@@ -1,13 +1,38 @@
-"""Which repositories hold the code that runs."""
+"""Which repositories hold the code that runs, and in which state they are."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import git
 
 import legged_gym_ext
+from legged_gym_ext.runs.atomic import write_file
+
+FOLDER = "git"
+"""In a run's."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository's state."""
+
+    name: str
+    commit: str
+    remote: str
+    """Address of ``origin``, without a password that may be in it; empty where there is none."""
+    status: str
+    diff: str
+    """From the commit, of the files that git knows."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        parts = {"commit": self.commit, "status": self.status, "diff": self.diff}
+        return "\n\n\n".join(f"--- git {name} ---\n{part}" for name, part in parts.items())
 
 
 def tracked_files() -> list[str]:
@@ -20,9 +45,48 @@ def tracked_files() -> list[str]:
     return [file for file in files if _is_tracked(Path(file).resolve())]
 
 
+def repositories() -> list[Repository]:
+    """Return the state of each repository of :func:`tracked_files`, the package's first, if that is of one."""
+    found: dict[str, Repository] = {}
+    for file in tracked_files():
+        with contextlib.suppress(git.GitError, OSError, ValueError, TypeError), _repository(Path(file)) as repository:
+            folder = str(repository.working_dir)
+            commit = repository.head.commit
+            diff = repository.git.diff(commit.tree)
+            found.setdefault(
+                folder, Repository(Path(folder).name, commit.hexsha, _remote(repository), repository.git.status(), diff)
+            )
+    return list(found.values())
+
+
+def store(states: list[Repository], run: Path) -> list[Path]:
+    """Write the states into a run's folder, where they are not there yet; return the files.
+
+    Raises:
+        UserError: They cannot be written.
+    """
+    files = [run / FOLDER / f"{state.name}.diff" for state in states]
+    for file, state in zip(files, states, strict=True):
+        if not file.exists():
+            write_file(file, state.text)
+    return files
+
+
 def _is_tracked(file: Path) -> bool:
     try:
-        with git.Repo(file, search_parent_directories=True) as repository:
+        with _repository(file) as repository:
             return bool(repository.git.ls_files("--", str(file)))
     except (git.GitError, OSError, ValueError):  # no repository, none that git trusts, or no git
         return False
+
+
+def _repository(file: Path) -> git.Repo:
+    return git.Repo(file, search_parent_directories=True)
+
+
+def _remote(repository: git.Repo) -> str:
+    urls = [remote.url for remote in repository.remotes if remote.name == "origin"]
+    if not urls:
+        return ""
+    scheme, separator, rest = urls[0].partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else urls[0]

@@ -92,15 +92,21 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
     """Return a run's own configuration, with the command line's changes, and the path of its checkpoint.
 
     The run is ``--load_run``'s: a run's name, the path of a run's folder, or the last run that has a checkpoint; in the
-    experiment that ``--experiment_name`` or ``--task`` names, else in any; or ``--pretrained``. The checkpoint is
-    ``--checkpoint``'s.
+    experiment that ``--experiment_name`` or ``--task`` names, else in any; or ``--pretrained``, or what ``--wandb_run``
+    downloads. The checkpoint is ``--checkpoint``'s.
 
     Raises:
         UserError: there is no such run or checkpoint.
     """
-    if args.pretrained and args.load_run:
-        raise UserError("--pretrained and --load_run both say what to load; give one of them")
-    wanted = str(paths.PRETRAINED) if args.pretrained else args.load_run or LAST_RUN
+    given = [flag for flag in ("pretrained", "load_run", "wandb_run") if getattr(args, flag)]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(f'--{flag}' for flag in given)} both say what to load; give one of them")
+    if args.wandb_run:
+        from legged_gym_ext.runs.download import download
+
+        wanted = str(download(args.wandb_run))
+    else:
+        wanted = str(paths.PRETRAINED) if args.pretrained else args.load_run or LAST_RUN
     run = _find_run(wanted, args.task or "", args.experiment_name or "")
     checkpoint = find_checkpoint(run, args.checkpoint)
     config = load_saved_config(run / CONFIG_FILE, args.overrides)
@@ -110,9 +116,13 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
 
 
 def results_folder(checkpoint: Path) -> Path:
-    """Return where results about a checkpoint go: its run's folder, or one in ``logs/`` for what the package brings."""
-    run = checkpoint.parent
-    return paths.LOGS / run.name if run.resolve().is_relative_to(paths.POLICIES.resolve()) else run
+    """Return where results about a checkpoint go: its run's folder, or one in ``logs/`` for what is not the user's."""
+    run = checkpoint.parent.resolve()
+    if run.is_relative_to(paths.POLICIES.resolve()):
+        return paths.LOGS / run.name
+    if run.is_relative_to(paths.DOWNLOADS.resolve()):
+        return paths.LOGS / "_".join(run.parts[-2:])
+    return checkpoint.parent
 
 
 def checkpoint_name(iteration: int) -> str:

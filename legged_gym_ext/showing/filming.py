@@ -17,7 +17,7 @@ from legged_gym_ext.config.files import save_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.console import say
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.learning.media import Video
+from legged_gym_ext.recording.media import Video
 from legged_gym_ext.runs.checkpoint import save_checkpoint
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name
 from legged_gym_ext.showing.job import ERRORS, Film, Job, read_rates, unfinished

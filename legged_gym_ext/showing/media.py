@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.evaluation.selection import ALL, kinds_to_show, levels_to_show
 from legged_gym_ext.learning.lanes import Lane
-from legged_gym_ext.learning.media import Histogram, Image, Medium, Table
 from legged_gym_ext.processes.collectives import gather
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.recording.media import Histogram, Image, Medium, Table
 from legged_gym_ext.showing.views import View, join, look
 
 

@@ -63,6 +63,9 @@ NO_RULE = {  # but that of all numbers
     "sim.isaacgym.python",
     "runner.init_from",
     "runner.wandb_project",
+    "runner.wandb_entity",
+    "runner.wandb_group",
+    "runner.wandb_notes",
 }
 FEW = settings(max_examples=12, deadline=None, derandomize=True)
 

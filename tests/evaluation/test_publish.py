@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import wandb
 from synthetic_episodes import results
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -13,6 +12,10 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.evaluation.publish import publish, scalars
 from legged_gym_ext.evaluation.summary import Cell, find, summarize
+from legged_gym_ext.recording import memory
+from legged_gym_ext.recording.entries import ITERATION
+from legged_gym_ext.recording.wandb_file import read, runs_in
+from legged_gym_ext.recording.wandb_sink import WandbSink
 
 
 @pytest.fixture
@@ -60,21 +63,29 @@ def test_tensorboard_has_curves_and_the_report_where_the_run_used_it(report: Pat
     assert "Evaluation/5_both_mujoco/text_summary" in events.Tags()["tensors"]
 
 
-def test_wandb_has_a_run_of_its_own(report: Path, cells: list[Cell], tmp_path: Path, monkeypatch) -> None:
+def test_wandb_has_a_run_of_its_own(report: Path, cells: list[Cell], monkeypatch, capsys) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.chdir(tmp_path)
+    run = report.parents[1]
+    memory.save(memory.Memory(run_id="abcd1234", group="bipeds"), run)
     published("wandb", report, cells)
-    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
+    contents = read(runs_in(run), ITERATION)
+    assert contents.ended and contents.run_id != "abcd1234" and contents.group == "bipeds"
+    assert contents.config["runner"]["logger"] == "wandb"
+    assert contents.metrics.keys() == {*scalars(cells, "parkour-v1_quick"), ITERATION}
+    for tag, value in scalars(cells, "parkour-v1_quick").items():
+        assert contents.metrics[tag] == [(5, pytest.approx(value))]
+    assert contents.media == {"tables": {"Evaluation/cells": 1}, "pages": {"Evaluation/5_both_mujoco": 1}}
+    assert "wandb sync" in capsys.readouterr().out
 
 
-def test_what_cannot_be_published_is_one_line(report: Path, cells: list[Cell], monkeypatch, capsys) -> None:
-    def refuse(**_: object) -> None:
-        raise wandb.errors.UsageError("No API key configured.\nUse `wandb login`.")
+def test_what_cannot_be_published_is_told(report: Path, cells: list[Cell], monkeypatch, capsys) -> None:
+    def refuse(self: WandbSink) -> None:
+        raise ConnectionError("No API key configured.\nUse `wandb login`.")
 
-    monkeypatch.setattr(wandb, "init", refuse)
+    monkeypatch.setattr(WandbSink, "open", refuse)
     published("wandb", report, cells)
-    assert capsys.readouterr().err == ("not published to Weights & Biases: No API key configured. Use `wandb login`.\n")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("W&B: not recorded (No API key configured. Use `wandb login`.)") and len(told) == 2
 
 
 def test_nothing_is_published_where_the_run_has_no_log(report: Path, cells: list[Cell]) -> None:

@@ -60,7 +60,9 @@ def before_iteration(runner: ParkourRunner, events: dict[int, Callable[[], None]
     iterate = runner._iterate
 
     def wrapped() -> Any:
-        events.get(runner.iteration, lambda: None)()
+        if runner.iteration in events:
+            runner.journal.recording.drain(3.0)  # what came before is on the disk, unless that is full
+            events[runner.iteration]()
         return iterate()
 
     runner._iterate = wrapped

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -321,16 +320,6 @@ def test_the_specifications_networks_see_the_environment(others: str, more: int)
 # ---------------------------------------------------------------------- the training loop
 
 
-class Writer:
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        self.scalars: dict[str, float] = {}
-
-    def add_scalar(self, tag: str, value: float, step: int) -> None:
-        self.scalars[tag] = value
-
-
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_the_speed_counts_the_steps_of_all_environments(
     ranks: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -339,17 +328,18 @@ def test_the_speed_counts_the_steps_of_all_environments(
     config.distill.steps_per_env = 7
     runner = ParkourRunner(DummyEnv(config, 4), config, None, "cpu")
     runner.learn(1)
-    writer = runner.logger.writer = Writer()  # type: ignore[assignment]
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(runner.journal.recording, "add", lambda scalars, step: logged.update(scalars))
     outcomes = {"ppo": Outcome({"Loss/value": 0.5}, {"collection": 1.5, "learning": 0.5})}
     row = runner._row(outcomes, "")
     monkeypatch.setattr(runner_module, "here", lambda: Ranks(0, ranks))
     runner._report(outcomes, [row] * ranks, 3, 2.0)
-    assert writer.scalars["Perf/env_steps_per_second"] == pytest.approx(5 * 4 * ranks / 2.0)
-    assert writer.scalars["Perf/collection_time"] == 1.5 and writer.scalars["Perf/learning_time"] == 0.5
+    assert logged["Perf/env_steps_per_second"] == pytest.approx(5 * 4 * ranks / 2.0)
+    assert logged["Perf/collection_time"] == 1.5 and logged["Perf/learning_time"] == 0.5
     capsys.readouterr()
     outcomes["distillation"] = Outcome({"Distill/loss": 0.25}, {"distill": 2.0})
     runner._report(outcomes, [runner._row(outcomes, "")] * ranks, 3, 2.0)
-    assert writer.scalars["Perf/env_steps_per_second"] == pytest.approx((5 + 7) * 4 * ranks / 4.0)
+    assert logged["Perf/env_steps_per_second"] == pytest.approx((5 + 7) * 4 * ranks / 4.0)
     assert f"{12 * ranks:,} steps/s" in capsys.readouterr().out
 
 
@@ -376,18 +366,3 @@ def test_first_episodes_begin_at_random_ages_where_that_is_asked(
     assert ages[0].unique().tolist() == (list(range(env.max_episode_length)) if random else [0])
     assert runner.lanes["student"].snapshot is not None
     assert torch.equal(runner.lanes["student"].snapshot["episode_length_buf"], ages[0])  # both lanes begin alike
-
-
-def test_the_project_of_weights_and_biases_is_the_configured_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wandb = pytest.importorskip("wandb")
-    started: list[dict[str, Any]] = []
-    monkeypatch.setattr(wandb, "init", lambda **arguments: started.append(arguments))
-    for name in ("log", "save", "finish"):
-        monkeypatch.setattr(wandb, name, lambda *args, **kwargs: None)
-    monkeypatch.setattr(wandb, "config", type("", (), {"update": lambda self, values: None})())
-    config = small_config(logger="wandb", wandb_project="bipeds", num_steps_per_env=1)
-    config.distill.enabled = False
-    ParkourRunner(DummyEnv(config), config, tmp_path, "cpu").learn(1)
-    assert [arguments["project"] for arguments in started] == ["bipeds"]

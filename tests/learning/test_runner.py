@@ -207,21 +207,6 @@ def test_what_goes_wrong_in_the_physics_is_told(capsys: pytest.CaptureFixture[st
     assert line in capsys.readouterr().out
 
 
-def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, Any]] = []
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setattr(wandb, "init", lambda **arguments: calls.append(("init", arguments)))
-    monkeypatch.setattr(wandb, "log", lambda values, step: calls.append(("log", (values, step))))
-    monkeypatch.setattr(wandb, "save", lambda path, base_path: calls.append(("save", path)))
-    monkeypatch.setattr(wandb, "finish", lambda: calls.append(("finish", None)))
-    monkeypatch.setattr(wandb, "config", type("", (), {"update": lambda self, values: None})())
-    make(tmp_path, small_config(logger="wandb")).learn(2)
-    names = [name for name, _ in calls]
-    assert names[0] == "init" and names[-1] == "finish" and "save" in names
-    logged = {tag for name, value in calls if name == "log" for tag in value[0]}
-    assert {"Return/teacher", "Distill/loss"} <= logged
-
-
 def test_first_signal_stops_after_the_iteration_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runner, steps = make(tmp_path), []
     step = runner.env.step

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from legged_gym_ext.learning.media import Video
+from legged_gym_ext.recording.media import Video
 from legged_gym_ext.showing.filming import Filming
 
 _PROGRAM = """

@@ -12,10 +12,10 @@ import torch
 
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.learning.media import Medium, Table
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.processes.join import joined
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.recording.media import Medium, Table
 from legged_gym_ext.runs.settle import rank_config, seed_everything, settle
 from legged_gym_ext.showing import media
 

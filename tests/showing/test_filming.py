@@ -17,8 +17,8 @@ from small_env import CPU, TINY
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.learning.media import Video
 from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.recording.media import Video
 from legged_gym_ext.rendering.opengl import works
 from legged_gym_ext.runs.settle import settle
 from legged_gym_ext.runs.slim import slim

@@ -20,7 +20,7 @@ from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.evaluation.episodes import Episodes
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.lanes import Lane
-from legged_gym_ext.learning.media import Histogram, Image, Medium, Table
+from legged_gym_ext.recording.media import Histogram, Image, Medium, Table
 from legged_gym_ext.rendering.depth_colours import colour_depth
 from legged_gym_ext.runs.settle import seed_everything, settle
 from legged_gym_ext.showing import media as media_module

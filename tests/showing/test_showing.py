@@ -18,13 +18,14 @@ from dummy_runner import assert_same
 from dummy_runner import make as make_dummy
 from fake_filming import fake_program, starts, wait_for_start
 from small_env import CPU, TINY
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchrun import finish, torchrun
 
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.learning.media import Medium, Video
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.processes.ranks import Ranks
+from legged_gym_ext.recording.media import Medium, Video
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.settle import seed_everything, settle
 from legged_gym_ext.showing import filming as filming_module
@@ -36,11 +37,15 @@ OVERRIDES = (*TINY, "student.encoder.kind=light", "teacher.hidden_dims=[16]", "d
              "ppo.num_mini_batches=1", "ppo.num_learning_epochs=1", "curriculum.start_level=2")  # fmt: skip
 
 
-def make(folder: Path | None, *overrides: str) -> tuple[ParkourRunner, list[tuple[int, str]]]:
-    """Return a runner, and what its log is shown, step and tag."""
+def make_runner(folder: Path | None, *overrides: str) -> ParkourRunner:
     config = settle(load_config("parkour_depth", [*OVERRIDES, *overrides]))
     seed_everything(1)
-    runner = ParkourRunner(ParkourEnv(config, 4, CPU), config, folder, "cpu")
+    return ParkourRunner(ParkourEnv(config, 4, CPU), config, folder, "cpu")
+
+
+def make(folder: Path | None, *overrides: str) -> tuple[ParkourRunner, list[tuple[int, str]]]:
+    """Return a runner, and what its log is shown, step and tag."""
+    runner = make_runner(folder, *overrides)
     shown: list[tuple[int, str]] = []
 
     def show(media: Sequence[Medium], step: int) -> None:
@@ -82,6 +87,22 @@ def test_a_training_is_the_same_with_all_of_it_and_without(tmp_path: Path, progr
     names = {path.name for path in (tmp_path / "with" / "videos").glob("*.mp4")}
     assert names == {f"iteration_{step}_{tag.partition('/')[2]}.mp4" for step, tag in filmed}
     assert len(starts(tmp_path / "with" / "videos")) == len({step for step, _ in filmed})
+
+
+def test_the_media_are_in_tensorboards_log(tmp_path: Path) -> None:
+    make_runner(tmp_path, "runner.media_every=5", "env.episode_length_s=0.08").learn(5)
+    log = EventAccumulator(str(tmp_path), {"images": 0, "histograms": 0, "tensors": 0}).Reload()
+    for lane in ("teacher", "student"):
+        for tag in (f"Depth/{lane}", f"Success/heat_map/{lane}"):
+            (image,) = log.Images(tag)
+            assert image.step == 5 and image.width > image.height > 0
+        for tag in (f"Actions/{lane}", f"TerrainLevel/histogram/gaps/{lane}"):
+            (histogram,) = log.Histograms(tag)
+            assert histogram.step == 5 and histogram.histogram_value.num > 0
+        (table,) = log.Tensors(f"Success/by_kind_and_level/{lane}/text_summary")
+        text = table.tensor_proto.string_val[0].decode()
+        assert table.step == 5 and "| all levels |" in text and "| gaps |" in text
+    assert [event.step for event in log.Scalars("Perf/media_time")] == [5]
 
 
 def test_films_are_never_made_two_at_once_nor_waited_for_when_a_signal_ends_the_training(

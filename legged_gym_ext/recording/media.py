@@ -49,4 +49,28 @@ class Video:
     frames_per_second: float
 
 
-Medium = Image | Histogram | Table | Video
+@dataclass(frozen=True)
+class Page:
+    """A document, in two forms."""
+
+    tag: str
+    markdown: str
+    html: str
+
+
+Medium = Image | Histogram | Table | Video | Page
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table in Markdown."""
+    rows = [table.columns, ["---"] * len(table.columns), *table.rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows)
+
+
+def _cell(cell: str | float | None) -> str:
+    match cell:
+        case None:
+            return ""
+        case float():
+            return f"{cell:.4g}"
+    return str(cell).replace("|", "\\|")
