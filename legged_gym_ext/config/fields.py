@@ -92,15 +92,20 @@ SHARE = Number(at_least=0, at_most=1)
 
 @dataclass(frozen=True)
 class CountOrAuto:
-    """A whole number of at least 1, or the word ``auto``."""
+    """A whole number that is not too small, or the word ``auto``."""
 
-    words = "a whole number >= 1, or auto"
+    at_least: int = 1
+
+    @property
+    def words(self) -> str:
+        """The bound."""
+        return f"a whole number >= {self.at_least}, or auto"
 
     def complaints(self, key: str, value: Any) -> Iterator[UserError]:
         """Yield an error if ``value`` is neither."""
         if value == "auto":
             return
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= self.at_least:
             yield from _WITHIN_LARGEST.complaints(key, value)
         else:
             yield _expected(key, self.words, value)
@@ -253,9 +258,9 @@ def share(default: float) -> float:
     return _ruled(default, SHARE)
 
 
-def count_or_auto(default: int | str = "auto") -> Any:
-    """Return a field for a whole number >= 1, or ``auto``: settled when the machine is known."""
-    return _ruled(default, CountOrAuto())
+def count_or_auto(default: int | str = "auto", *, at_least: int = 1) -> Any:
+    """Return a field for a whole number >= ``at_least``, or ``auto``: settled when the machine is known."""
+    return _ruled(default, CountOrAuto(at_least))
 
 
 # Fields of several numbers ------------------------------------------------------------------------------------------

@@ -349,6 +349,11 @@ class RunnerConfig:
     save_interval: int = count(100)
     keep_checkpoints: int = not_negative(0)  # newest ones kept; 0 = all
     evaluate_every: int = not_negative(0)  # iterations from one small evaluation (evaluation) to the next; 0 = none
+    # Iterations from one look at the lanes to the next: success by kind and level, depth images, histograms (showing).
+    media_every: int = not_negative(100)  # 0 = none
+    # Iterations from one film of each policy, made beside the training, to the next; auto: none where all is on a CPU.
+    video_every: Any = count_or_auto(at_least=0)  # 0 = none
+    video_length: float = positive(24.0)  # s
     logger: str = choice("tensorboard", ("tensorboard", "wandb", "none"))
     # Weights & Biases. What is empty is as W&B itself is configured.
     wandb_project: str = "legged_gym_ext"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from rsl_rl.env import VecEnv
@@ -13,8 +14,14 @@ class Environment(VecEnv):
 
     ``get_observations`` and ``step`` must return tensors that later steps do not change. Besides rsl_rl's ``time_outs``
     and ``log``, ``extras`` must have ``terrain_level`` (num_envs,) and, of episodes that end with the step,
-    ``success`` and ``progress``, both (num_envs,).
+    ``success`` and ``progress``, both (num_envs,). Where there are kinds of terrain, it has ``terrain_kind``, too, a
+    number for each environment, (num_envs,).
     """
+
+    terrain_kinds: Sequence[str] = ()
+    """Names of the kinds of terrain, in the order of their numbers."""
+    terrain_levels: int = 0
+    """Of each kind; the levels are from 0 on."""
 
     def close(self) -> None:
         """End the environment; nothing may be called afterwards."""

@@ -60,6 +60,7 @@ class ParkourEnv(Environment):
 
         self.robot = load_robot(config.robot)
         self.library = build_library(config.terrain, device)
+        self.terrain_kinds, self.terrain_levels = self.library.kinds, self.library.levels
         self.simulator = make_simulator(config.sim, self.robot, self.library, num_envs, device)
         self.sim_state = self.simulator.state
         self.camera = DepthCamera(config.camera, num_envs, device, config.randomization.camera_latency[1])
@@ -130,10 +131,10 @@ class ParkourEnv(Environment):
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
         """Act (num_envs, 10) for one control step; see ``rsl_rl.env.VecEnv.step``.
 
-        ``extras`` further has ``terrain_level``, and, of episodes that end with this step, ``outcome``
-        (:class:`Outcome`), ``success`` (bool) and ``progress`` (m); and ``measures``, where there is a meter. Its
-        ``log`` has means over the environments: reward terms per second, terrain levels by kind, speeds; and how many
-        worlds' physics diverged or had more contacts than there was room for.
+        ``extras`` further has ``terrain_kind``, ``terrain_level``, and, of episodes that end with this step,
+        ``outcome`` (:class:`Outcome`), ``success`` (bool) and ``progress`` (m); and ``measures``, where there is a
+        meter. Its ``log`` has means over the environments: reward terms per second, terrain levels by kind, speeds;
+        and how many worlds' physics diverged or had more contacts than there was room for.
         """
         self.simulator.step(self._before_physics(actions))
         self._observations, reward, done, extras = self._after_physics()
@@ -191,6 +192,22 @@ class ParkourEnv(Environment):
         sim, due = self.sim_state, self.camera.due(self.state.episode_length)
         legs = self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None
         self.camera.update(camera, due, begins, sim.root_pos, sim.root_quat, boxes, generator, legs)
+
+    def glimpse(self, snapshot: dict[str, Any] | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return what the policies did last, and what they see: now, or in a :meth:`snapshot`.
+
+        Returns:
+            The actions of the robots whose episode has had a step, (n, 10), and the images of all as they are observed,
+            (num_envs, rows * columns), None without a camera.
+        """
+        if snapshot is None:
+            actions, camera, length = self.state.actions, self.state.camera, self.state.episode_length
+        else:
+            kept = snapshot["environment"]
+            actions, length = kept["actions"], kept["episode_length"].to(self.device)
+            camera = CameraState(**{name: tensor.to(self.device) for name, tensor in kept["camera"].items()})
+        images = self.camera.image(camera, length) if self.config.camera.enabled else None
+        return actions[0].to(self.device)[length > 0], images
 
     def close(self) -> None:
         """End the simulator; nothing may be called afterwards."""
@@ -274,6 +291,7 @@ class ParkourEnv(Environment):
             "time_outs": terminations.cut_short(outcome).float(),
             "success": outcome == Outcome.FINISHED,
             "progress": state.progress.clone(),
+            "terrain_kind": state.terrain_kind.clone(),
             "terrain_level": state.terrain_level.clone(),
             "log": {
                 **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights.names, mean_terms, strict=True)},

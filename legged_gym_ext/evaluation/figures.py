@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from legged_gym_ext.envs.outcome import ENDS, Outcome
@@ -41,6 +42,8 @@ SETTINGS = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False
 DPI = 130
 DARK: dict[Any, str] = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#14171a")
 """The colour of the page (templates/report.html.j2)."""
+Drawing = tuple[Callable[[Figure], None], tuple[float, float]]
+"""What draws a figure, and how large that is, inches."""
 
 
 def heat_map(cells: Sequence[Cell], title: str) -> bytes:
@@ -54,6 +57,25 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
     columns = levels_to_show(cell.level for cell in cells)
     by_place = {(cell.kind, cell.level): cell.success for cell in cells}
     success = np.array([[by_place.get((kind, level), np.nan) for level in columns] for kind in kinds])
+    return png(*success_map(success, kinds, columns, title))
+
+
+def success_map(
+    success: np.ndarray,
+    kinds: Sequence[str],
+    columns: Sequence[int | None],
+    title: str,
+    episodes: np.ndarray | None = None,
+) -> Drawing:
+    """Return the drawing of success by kind and level.
+
+    Args:
+        success: A share for each kind and column; NaN = an empty cell.
+        kinds: Of the rows; :data:`ALL` = all of them together, the last one.
+        columns: Levels; None = all of them together, the last one.
+        title: Of the figure.
+        episodes: How many there are of each; written below the share, where these differ.
+    """
 
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
@@ -61,7 +83,11 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
         for (row, column), value in np.ndenumerate(success):
             if np.isfinite(value):
                 color = "black" if value > 0.5 else "white"
-                axis.text(float(column), float(row), percent(value), ha="center", va="center", color=color, fontsize=8)
+                place: tuple[float, float] = (float(column), float(row))
+                text: dict[str, Any] = {"ha": "center", "color": color}
+                axis.text(*place, percent(value), va="center" if episodes is None else "bottom", fontsize=8, **text)
+                if episodes is not None:
+                    axis.text(*place, _short(int(episodes[row, column])), va="top", fontsize=6, **text)
         if ALL in kinds:
             axis.axhline(len(kinds) - 1.5, color="white", linewidth=3)
         if None in columns:
@@ -75,7 +101,7 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
         bar = figure.colorbar(image, ax=axis, label="success, %")
         bar.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
 
-    return png(draw, (3.2 + 0.42 * len(columns), 1.3 + 0.3 * len(kinds)))
+    return draw, (3.2 + 0.42 * len(columns), 1.3 + 0.3 * len(kinds))
 
 
 def curves(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
@@ -262,6 +288,11 @@ def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) ->
     return png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
 
 
+def _short(count: int) -> str:
+    """Return 12345 as ``12k``."""
+    return f"{count / 1000:.0f}k" if count >= 9950 else f"{count / 1000:.1f}k" if count >= 1000 else str(count)
+
+
 def _curve(axis: Axes, points: Sequence[Cell], name: str, index: int, shift: float) -> None:
     """Draw one curve; where it is a single point, move it aside by ``shift``."""
     levels = np.array([cell.level for cell in points])
@@ -321,12 +352,17 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float], dark: bool = 
         size: Width and height, in inches.
         dark: Light lines on the dark page of reports.
     """
+    image = Image.fromarray(pixels(draw, size, dark))
+    buffer = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)  # a third of the bytes
+    return buffer.getvalue()
+
+
+def pixels(draw: Callable[[Figure], None], size: tuple[float, float], dark: bool = False) -> NDArray[np.uint8]:
+    """Return a drawing, which is ``size`` inches large, as RGB (rows, columns, 3)."""
     with style.context(["default", *(["dark_background", DARK] if dark else []), SETTINGS]):
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         draw(figure)
         canvas.draw()
-        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    buffer = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)  # a third of the bytes
-    return buffer.getvalue()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -23,7 +23,7 @@ class Lane:
     """
 
     def __init__(self, env: Environment, device: torch.device | str) -> None:
-        self.statistics = EpisodeStatistics(env.num_envs, device)
+        self.statistics = EpisodeStatistics(env.num_envs, device, len(env.terrain_kinds), env.terrain_levels)
         self.snapshot: dict[str, Any] | None = None
         """Where the lane left the environment; None = where the environment is between turns."""
         self._env = env

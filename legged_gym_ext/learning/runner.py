@@ -33,6 +33,7 @@ from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
 from legged_gym_ext.recording.recording import Recording
 from legged_gym_ext.runs.atomic import replacing
+from legged_gym_ext.showing.showing import Showing
 
 SPOILED, MOST_RETURNS = 100, 3
 """Updates running that are left out until the training goes back to a checkpoint; and how often it does that."""
@@ -86,6 +87,7 @@ class ParkourRunner(OnPolicyRunner):
         """Whether the lanes have episodes of their own."""
         self.journal = Journal(Recording(config, self.log_dir if here().rank == 0 else None), self.log_dir)
         self.saving = Saving(self)
+        self.showing = Showing(self)
 
     @property
     def iteration(self) -> int:
@@ -112,7 +114,8 @@ class ParkourRunner(OnPolicyRunner):
             if here().size > 1:
                 raise  # rank 0 saves, whichever rank it is: see rank_failure.py
             raise EngineFault(f"{fault}; {self._rescue()}") from fault
-        finally:  # where all went well it is closed by now
+        finally:  # where all went well they are done by now
+            self.showing.stop()
             self.journal.recording.close(_LOG_PATIENCE)
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool | None) -> None:
@@ -136,6 +139,7 @@ class ParkourRunner(OnPolicyRunner):
                     self.saving.remember()
                 if any(outcome.spoiled >= SPOILED for outcome in outcomes.values()):
                     self._go_back()
+                self.showing.after_iteration()
                 if self._every(self.config.runner.evaluate_every):
                     self._evaluate()
                 if (self.saving.overdue or self._every(self.config.runner.save_interval)) and self.iteration < last:
@@ -143,6 +147,7 @@ class ParkourRunner(OnPolicyRunner):
             path = self.saving.insist_numbered()
         if signal_name and here().rank == 0:
             say(f"{signal_name}: stopped after iteration {self.iteration}; saved {path}")
+        self.showing.finish(wait=not signal_name)
         self.journal.recording.close()
 
     def save(self, path: str, infos: dict | None = None) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MEASURES = ("return", "episode_length", "success_rate", "progress")
+_STATE = ("running", "last", "finished", "level", "kind", "places")
 
 COUNTS = "Health/"
 """Beginning of the names under which an environment logs how many there are of something, rather than a mean."""
@@ -19,12 +20,17 @@ class EpisodeStatistics:
     That weighs all environments alike, where the mean of the last hundred episodes to finish favours short ones, and
     it needs nothing from the host while steps are added.
 
+    Besides, it counts episodes and successes by kind of terrain and level, where the environment tells of them. There
+    each episode counts, as in evaluate.py, but for each environment's first one, which may have begun at a random age.
+
     Args:
         num_envs: Environments.
         device: Of the tensors.
+        kinds: How many kinds of terrain ``extras["terrain_kind"]`` tells apart; 0 = it is not there.
+        levels: How many levels these have.
     """
 
-    def __init__(self, num_envs: int, device: torch.device | str) -> None:
+    def __init__(self, num_envs: int, device: torch.device | str, kinds: int = 0, levels: int = 0) -> None:
         self.running = torch.zeros(2, num_envs, device=device)
         """Return and length of the episodes under way."""
         self.last = torch.zeros(len(MEASURES), num_envs, device=device)
@@ -33,6 +39,10 @@ class EpisodeStatistics:
         """Whether an environment has finished one."""
         self.level = torch.zeros(num_envs, device=device)
         """Terrain level of each environment."""
+        self.kind = torch.full((num_envs,), -1, dtype=torch.int64, device=device)
+        """Kind of terrain of each environment; -1 as long as it has not told."""
+        self.places = torch.zeros(2, kinds, levels, dtype=torch.int64, device=device)
+        """Episodes, and successful ones among them, that ended since the last ``pop_places``."""
         self._log: dict[str, tuple[Tensor, int]] = {}
 
     def add(self, rewards: Tensor, dones: Tensor, extras: dict) -> None:
@@ -43,6 +53,8 @@ class EpisodeStatistics:
         episode = torch.stack(
             [*self.running, extras["success"].to(self.running).flatten(), extras["progress"].to(self.running).flatten()]
         )
+        if self.places.numel():
+            self._count(done & self.finished, episode[2] > 0, extras)
         self.last = torch.where(done, episode, self.last)
         self.finished = self.finished | done
         self.running = torch.where(done, 0.0, self.running)
@@ -51,6 +63,18 @@ class EpisodeStatistics:
             total, count = self._log.get(key, (torch.zeros_like(self.level[0]), 0))
             mean = value.to(self.running).mean() if isinstance(value, Tensor) else value
             self._log[key] = (total + mean, count + 1)
+
+    def _count(self, ended: Tensor, success: Tensor, extras: dict) -> None:
+        """Count the episodes that ``ended``, (num_envs,) bool, where they were."""
+        self.kind, level = (extras[name].to(self.kind) for name in ("terrain_kind", "terrain_level"))
+        counts = torch.stack([ended, ended & success]).to(self.places)
+        self.places.view(2, -1).index_add_(1, self.kind * self.places.shape[2] + level, counts)
+
+    def pop_places(self) -> list[list[list[int]]]:
+        """Return episodes and successful ones, by kind and level, and begin to count anew."""
+        counts = self.places.tolist()
+        self.places.zero_()
+        return counts
 
     def totals(self) -> list[float]:
         """Return what :func:`summarize` wants: environments, finished ones, sums of levels and of the measures."""
@@ -70,7 +94,7 @@ class EpisodeStatistics:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all that the next summary depends on."""
-        return {name: getattr(self, name).clone() for name in ("running", "last", "finished", "level")}
+        return {name: getattr(self, name).clone() for name in _STATE}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from what :meth:`state_dict` returned."""

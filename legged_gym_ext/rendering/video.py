@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import imageio_ffmpeg
 import mujoco
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.rendering.depth_colours import colour_depth
 from legged_gym_ext.rendering.scene import VISUAL_GROUP, Moment, RobotScene, draw, look_at
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ _DISTANCE, _AZIMUTH, _ELEVATION = 3.6, 62.0, -20.0  # of the camera from what it
 _LOOK_AHEAD = np.array([0.45, 0.0, -0.3])  # of the base, m
 _FOLLOW_TIME = 0.4  # s in which the camera makes up for 63 % of a distance
 _INSET, _MARGIN, _PADDING = 240, 16, 10  # pixels
-_DEPTH_COLOURS = (255 * colormaps["turbo_r"](np.linspace(0.02, 0.98, 256))[:, :3]).astype(np.uint8)  # red is near
 _PANEL, _TEXT, _FAINT = (16, 20, 28, 170), (255, 255, 255, 255), (205, 212, 222, 255)
 
 
@@ -37,9 +36,10 @@ class Recorder:
         env: The environment.
         indices: The environments to film; one clip each.
         seconds: Longest clip.
+        again: Go on with an environment's next episodes until the clip is as long as that.
     """
 
-    def __init__(self, env: ParkourEnv, indices: Sequence[int], seconds: float) -> None:
+    def __init__(self, env: ParkourEnv, indices: Sequence[int], seconds: float, again: bool = False) -> None:
         self.clips: dict[int, list[Moment]] = {index: [] for index in indices}
         self._env = env
         self._stride = max(1, round(1 / (FRAME_RATE * env.dt)))
@@ -47,13 +47,20 @@ class Recorder:
         """Time from frame to frame, s."""
         self._steps_left = max(1, round(seconds / env.dt))
         self._step = 0
-        self._filming = set(indices)
+        self._filming, self._again = set(indices), again
         self._film()
+
+    @property
+    def complete(self) -> bool:
+        """Whether no environment is filmed any more."""
+        return not self._filming
 
     def add(self, dones: Tensor) -> None:
         """Film the state after a step, except in environments whose episode is over: dones (num_envs,) bool."""
         self._step += 1
-        self._filming = {index for index in self._filming if not dones[index] and self._step < self._steps_left}
+        self._filming = {
+            index for index in self._filming if (self._again or not dones[index]) and self._step < self._steps_left
+        }
         self._film()
 
     def _film(self) -> None:
@@ -62,8 +69,14 @@ class Recorder:
                 self.clips[index].append(look_at(self._env, index))
 
 
-def write_video(path: Path, scene: RobotScene, recorder: Recorder) -> None:
+def write_video(path: Path, scene: RobotScene, recorder: Recorder, title: str = "") -> None:
     """Draw the recorded clips, one after the other, into an mp4 file (H.264).
+
+    Args:
+        path: Of the file.
+        scene: To draw.
+        recorder: What it recorded.
+        title: Written into the lower left corner.
 
     Raises:
         UserError: The file cannot be written.
@@ -80,11 +93,13 @@ def write_video(path: Path, scene: RobotScene, recorder: Recorder) -> None:
             output_params=["-movflags", "+faststart"],
         )
         writer.send(None)
-        for number, frame in enumerate(_frames(moments, scene, recorder.frame_time), start=1):
+        for number, frame in enumerate(_frames(moments, scene, recorder.frame_time, title), start=1):
             writer.send(frame.tobytes())
             if sys.stdout.isatty():
                 print(f"\rvideo      frame {number} of {len(moments)}", end="", flush=True)
         writer.close()
+        if _frames_in(path) != len(moments):  # nothing is raised where the disk is full at last
+            raise OSError("it is not whole, perhaps for want of space on the disk")
     except OSError as error:
         raise UserError(f"cannot write the video '{path}': {_reason(error)}") from error
     finally:
@@ -92,7 +107,16 @@ def write_video(path: Path, scene: RobotScene, recorder: Recorder) -> None:
             print("\r\033[K", end="")
 
 
-def _frames(moments: list[Moment], scene: RobotScene, frame_time: float) -> Iterator[np.ndarray]:
+def _frames_in(path: Path) -> int:
+    """Return how many frames a file has that can be shown, 0 where it is no video."""
+    try:
+        frames, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except RuntimeError:
+        return 0
+    return frames or 0
+
+
+def _frames(moments: list[Moment], scene: RobotScene, frame_time: float, title: str) -> Iterator[np.ndarray]:
     """Draw the moments, (HEIGHT, WIDTH, 3) uint8 each."""
     camera = mujoco.MjvCamera()
     camera.distance, camera.azimuth, camera.elevation = _DISTANCE, _AZIMUTH, _ELEVATION
@@ -109,13 +133,13 @@ def _frames(moments: list[Moment], scene: RobotScene, frame_time: float) -> Iter
             camera.lookat[:] = goal if moment.time == 0 else camera.lookat + follow * (goal - camera.lookat)
             renderer.update_scene(scene.data, camera, option)
             draw(scene.shapes(moment), renderer.scene)
-            yield _annotate(renderer.render(), moment, fonts)
+            yield _annotate(renderer.render(), moment, fonts, title)
 
 
 def _annotate(
-    picture: np.ndarray, moment: Moment, fonts: Sequence[ImageFont.FreeTypeFont | ImageFont.ImageFont]
+    picture: np.ndarray, moment: Moment, fonts: Sequence[ImageFont.FreeTypeFont | ImageFont.ImageFont], title: str
 ) -> np.ndarray:
-    """Write what is going on into the top left corner, and the depth image below it."""
+    """Write what is going on into the top left corner, the depth image below it, and the title at the bottom."""
     large, medium, small = fonts
     image = Image.fromarray(picture).convert("RGBA")
     overlay = Image.new("RGBA", image.size)
@@ -130,12 +154,19 @@ def _annotate(
     if moment.depth is not None:
         top += 64 + _MARGIN // 2
         rows, columns = moment.depth.shape
-        seen = Image.fromarray(_DEPTH_COLOURS[np.clip((moment.depth + 0.5) * 255, 0, 255).astype(np.uint8)])
+        seen = Image.fromarray(colour_depth(moment.depth + 0.5))
         seen = seen.resize((_INSET, _INSET * rows // columns), Image.Resampling.NEAREST)
         bottom = top + seen.height + 2 * _PADDING + 20
         pen.rounded_rectangle((_MARGIN, top, right, bottom), _PADDING, fill=_PANEL)
         overlay.paste(seen, (left, top + _PADDING))
         pen.text((left, bottom - 24), f"depth camera, {columns} x {rows}", _FAINT, small)
+    if title:
+        place = (_MARGIN + _PADDING, HEIGHT - _MARGIN - _PADDING)
+        box = pen.textbbox(place, title, medium, "ls")
+        pen.rounded_rectangle(
+            (box[0] - _PADDING, box[1] - _PADDING, box[2] + _PADDING, box[3] + _PADDING), _PADDING, fill=_PANEL
+        )
+        pen.text(place, title, _TEXT, medium, "ls")
     return np.asarray(Image.alpha_composite(image, overlay).convert("RGB"))
 
 

@@ -18,10 +18,12 @@ if TYPE_CHECKING:  # imported where it is used: reading a configuration needs no
 CPU_ENVS_PER_CORE = 128
 MAX_CPU_ENVS = 2048
 GPU_ENVS = 4096
+GPU_VIDEO_EVERY = 500
+"""Iterations from film to film where the training leaves the processor time."""
 
 
 def settle(config: Config) -> Config:
-    """Return the configuration without any ``auto``: engine, devices, number of environments (of all ranks), precision.
+    """Return the configuration without any ``auto``: engine, devices, number of environments, precision, films.
 
     Whoever builds something from a configuration is given a settled one. What is kept in a run's folder is not, so that
     the run can go on on another machine.
@@ -45,11 +47,14 @@ def settle(config: Config) -> Config:
     num_envs = config.env.num_envs
     if num_envs == "auto":
         num_envs = default_num_envs(sim_device.type) * here().size
+    video_every = config.runner.video_every
+    if video_every == "auto":
+        video_every = GPU_VIDEO_EVERY if sim_device.type == "cuda" else 0
     return replace(
         config,
         sim=replace(config.sim, engine=engine, device=str(sim_device)),
         env=replace(config.env, num_envs=num_envs),
-        runner=replace(config.runner, device=str(rl_device), precision=precision),
+        runner=replace(config.runner, device=str(rl_device), precision=precision, video_every=video_every),
     )
 
 

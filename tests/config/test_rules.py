@@ -123,7 +123,7 @@ def good_value(rule: Rule, value: Any) -> st.SearchStrategy[Any]:
         case Number():
             return good_number(rule, isinstance(value, int))
         case CountOrAuto():
-            return st.one_of(st.just("auto"), st.integers(1, 10**9))
+            return st.one_of(st.just("auto"), st.integers(rule.at_least, 10**9))
         case Choice():
             return st.sampled_from(rule.names)
         case Text():
@@ -149,7 +149,9 @@ def bad_value(rule: Rule, value: Any) -> st.SearchStrategy[tuple[Any, str]]:
             return bad_number(rule).map(lambda bad: (bad, ""))
         case CountOrAuto():
             others = st.sampled_from([True, False, None, 2.0, "", "Auto", "1", [1]])
-            return st.one_of(st.integers(max_value=0), st.integers(min_value=10**9 + 1), others).map(lambda x: (x, ""))
+            return st.one_of(st.integers(max_value=rule.at_least - 1), st.integers(min_value=10**9 + 1), others).map(
+                lambda x: (x, "")
+            )
         case Choice():
             return st.text().filter(lambda text: text not in rule.names).map(lambda text: (text, ""))
         case Text():

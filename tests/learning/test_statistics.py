@@ -36,3 +36,36 @@ def test_statistics_are_those_of_each_environments_last_episode() -> None:
     torch.testing.assert_close(torch.tensor([summary[name] for name in names]), means)
     assert summary["terrain_level"] == pytest.approx(extras["terrain_level"].float().mean().item())
     assert statistics.pop_log().keys() == {"Reward/alive"} and statistics.pop_log() == {}
+
+
+def test_episodes_count_where_they_were_but_for_each_environments_first() -> None:
+    generator = torch.Generator().manual_seed(5)
+    envs, kinds, levels = 7, 3, 4
+    statistics = EpisodeStatistics(envs, "cpu", kinds, levels)
+    kind = torch.randint(kinds, (envs,), generator=generator)
+    for part in range(3):
+        expected = torch.zeros(2, kinds, levels, dtype=torch.long)
+        for _ in range(25):
+            dones, success = torch.rand(2, envs, generator=generator) < torch.tensor([[0.2], [0.5]])
+            level = torch.randint(levels, (envs,), generator=generator)
+            extras = {"success": success, "progress": torch.zeros(envs), "terrain_level": level, "terrain_kind": kind}
+            for env in range(envs):
+                if dones[env] and statistics.finished[env]:
+                    expected[0, kind[env], level[env]] += 1
+                    expected[1, kind[env], level[env]] += success[env]
+            statistics.add(torch.zeros(envs), dones, extras)
+            if part == 1:  # as a resumed training does
+                other = EpisodeStatistics(envs, "cpu", kinds, levels)
+                other.load_state_dict(statistics.state_dict())
+                statistics = other
+        assert expected[0].sum() > expected[1].sum() > 0
+        assert statistics.pop_places() == expected.tolist()
+    assert torch.equal(statistics.kind, kind)
+
+
+def test_an_environment_without_kinds_is_not_asked_for_them() -> None:
+    statistics = EpisodeStatistics(2, "cpu")
+    step = {"success": torch.ones(2), "progress": torch.ones(2), "terrain_level": torch.zeros(2)}
+    for _ in range(3):
+        statistics.add(torch.zeros(2), torch.ones(2), step)
+    assert statistics.pop_places() == [[], []] and (statistics.kind < 0).all()

@@ -12,7 +12,7 @@ from command_line import config_of
 
 from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.runs.settle import GPU_ENVS, seed_everything, settle
+from legged_gym_ext.runs.settle import GPU_ENVS, GPU_VIDEO_EVERY, seed_everything, settle
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def test_auto_without_a_gpu(gpus: Callable[[int], None]) -> None:
     settled = settle(config)
     assert (settled.sim.engine, settled.sim.device, settled.runner.device) == ("mujoco", "cpu", "cpu")
     assert 1 <= settled.env.num_envs <= 128 * available_cores()
+    assert settled.runner.video_every == 0
     assert settled.runner.precision in ("float32", "bfloat16")
     assert settle(config_of("--num_envs=3")).env.num_envs == 3
     assert settle(settled) == settled
@@ -55,6 +56,8 @@ def test_auto_with_gpus(line: str, engine: str, device: str, num_envs: int, gpus
     gpus(2)
     settled = settle(config_of(line))
     assert (settled.sim.engine, settled.sim.device, settled.env.num_envs) == (engine, device, num_envs)
+    assert settled.runner.video_every == (GPU_VIDEO_EVERY if device.startswith("cuda") else 0)
+    assert settle(config_of(f"{line} runner.video_every=7")).runner.video_every == 7
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from typing import Any
 import imageio_ffmpeg
 import mujoco
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 
 from legged_gym_ext.deploy.sim2sim.camera import MILLIMETRE
 from legged_gym_ext.deploy.sim2sim.course import Guide
 from legged_gym_ext.deploy.sim2sim.world import TERRAIN, VISUALS, World
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.rendering.depth_colours import colour_depth
 from legged_gym_ext.rendering.opengl import has_display, works
 
 VIEWERS = ("web", "window")
@@ -26,7 +26,6 @@ _DISTANCE, _AZIMUTH, _ELEVATION = 4.0, 62.0, -20.0  # of the camera from the rob
 _WIDTH, _HEIGHT, _FRAME_RATE = 960, 540, 25
 _INSET, _MARGIN = 288, 16  # pixels
 _FARTHEST = 3.0  # m: depths that the inset tells apart
-_COLOURS = (255 * colormaps["turbo_r"](np.linspace(0.02, 0.98, 256))[:, :3]).astype(np.uint8)  # red is near
 
 
 class Viewer:
@@ -144,8 +143,7 @@ def _with_inset(picture: np.ndarray, image: np.ndarray | None) -> np.ndarray:
     """Put a depth image (height, width), mm, into the top left corner; what has no value is black."""
     if image is None:
         return picture
-    shades = np.clip(image * (MILLIMETRE / _FARTHEST * 255), 0, 255).astype(np.uint8)
-    colours = np.where(image[..., None] > 0, _COLOURS[shades], 0).astype(np.uint8)
+    colours = np.where(image[..., None] > 0, colour_depth(image * (MILLIMETRE / _FARTHEST)), 0).astype(np.uint8)
     height = _INSET * image.shape[0] // image.shape[1]
     inset = np.asarray(Image.fromarray(colours).resize((_INSET, height), Image.Resampling.NEAREST))
     picture = picture.copy()

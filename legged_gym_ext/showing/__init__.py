@@ -1,0 +1,1 @@
+"""What a training shows besides scalars: pictures, tables, histograms, and films made beside it."""
