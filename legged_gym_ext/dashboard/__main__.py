@@ -24,7 +24,7 @@ from legged_gym_ext.tasks import DEFAULT_TASK
 def main(argv: list[str]) -> None:
     """Make a workspace, or check what a run logged."""
     args = parse_flags(argv)
-    if args.load_run:
+    if args.load_run or args.wandb_run or args.pretrained:
         config, checkpoint = find_saved(args)
         folder = checkpoint.parent
     else:
@@ -113,7 +113,7 @@ def _default_entity() -> str:
         return wandb.Api(timeout=20).default_entity or ""
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"Weights & Biases: {reason}; to log in: wandb login") from error
+        raise UserError(f"Weights & Biases: {reason}") from error
 
 
 if __name__ == "__main__":

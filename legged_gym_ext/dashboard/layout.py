@@ -89,7 +89,7 @@ def _overview(config: Config, lanes: Sequence[str]) -> Section:
 
 
 def _by_kind(config: Config, lanes: Sequence[str]) -> Section:
-    kinds = [kind for kind in KINDS if getattr(config.terrain, kind).proportion > 0]
+    kinds = [kind for kind in KINDS if getattr(getattr(config.terrain, kind), "proportion", 0.0) > 0]
     panels = [_of_lanes(f"terrain level, {kind}", f"TerrainLevel/{kind}", lanes) for kind in kinds]
     if _shows_media(config):
         panels += [

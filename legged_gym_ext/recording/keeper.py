@@ -130,8 +130,7 @@ class Keeper:
         with self._changed:
             if self._waiting and self._waiting[0] is entry:  # else it was dropped meanwhile
                 self._waiting.popleft()
-            if self.sink.settles:
-                self._written.append((now, entry))
+            self._written.append((now, entry))
             while self._written and self._written[0][0] < now - self.sink.settles:
                 self._written.popleft()
             self._changed.notify_all()

@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from legged_gym_ext.config.schema import Config
@@ -29,7 +29,7 @@ PATIENCE = 330.0
 
 
 class Recording:
-    """Records a training. No call of it waits for a disk or a network, or fails because of one.
+    """Records a training. No call of it waits for a network, or fails because of that or of a disk.
 
     With ``runner.logger=wandb`` the curves are in TensorBoard's files, too: what reads a run's folder finds them there.
 
@@ -157,7 +157,7 @@ class Recording:
     def _start(self) -> Start:
         files = [self._folder / CONFIG_FILE, *self._store_code()]
         code = self._states[0] if self._states else None
-        return wandb_start(
+        start = wandb_start(
             self._config,
             self._folder,
             self.memory.run_id,
@@ -167,6 +167,7 @@ class Recording:
             commit=code.commit if code else "",
             remote=code.remote if code else "",
         )
+        return replace(start, entity=start.entity or self.memory.entity)  # a run that is gone on with may be a team's
 
 
 def wandb_start(

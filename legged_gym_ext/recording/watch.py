@@ -52,11 +52,11 @@ class Watch:
         alerts = []
         for tag, level in scalars.items():
             lane = tag.removeprefix(_LEVEL)
-            if not self.highest or lane == tag or "/" in lane:
+            if lane == tag or "/" in lane:
                 continue
             best, since = self._level.get(lane, (level - RISE, iteration))
             if level >= best + RISE or level >= ENOUGH * self.highest or iteration < since:
-                self._level[lane] = (max(level, best) if iteration >= since else level, iteration)
+                self._level[lane] = (level, iteration)
             elif iteration - since >= PATIENCE:
                 self._level[lane] = (best, iteration)  # which is told again after as long a time
                 alerts.append(

@@ -99,6 +99,7 @@ def test_a_resumed_run_is_the_same_or_a_new_one_in_its_group(tmp_path: Path, run
     first, second, third, fourth = (run.start for run in runs)
     assert second.run_id == first.run_id and third.run_id != first.run_id and fourth.run_id == third.run_id
     assert {start.group for start in (first, second, third, fourth)} == {"first"}
+    assert [start.entity for start in (first, second, third, fourth)] == ["", "team", "team", "team"]
     hours = [entry.axes[HOURS] for run in runs[:2] for entry in run.of(Scalars)]
     assert hours == sorted(hours) and hours[3] > memory.load(tmp_path / "first").hours * 0.99 > 0
     assert [entry.axes[ITERATION] for entry in runs[1].of(Scalars)] == [4]

@@ -11,7 +11,7 @@ import git
 import pytest
 
 import legged_gym_ext
-from legged_gym_ext.runs.code_state import code_state, tracked_files
+from legged_gym_ext.runs.code_state import code_state, repositories, store, tracked_files
 
 PACKAGE = Path(legged_gym_ext.__file__).resolve()
 
@@ -54,6 +54,32 @@ def test_the_state_is_the_commit_and_whether_files_have_changed_since(
     assert code_state() == [state]
     program.write_text("1", "utf-8")
     assert code_state() == [{**state, "changed": True}]
+
+
+def test_a_repository_is_told_with_its_commit_its_address_and_its_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "mine" / "legged_gym_ext" / "__init__.py"
+    source.parent.mkdir(parents=True)
+    shutil.copy(PACKAGE, source)
+    monkeypatch.setattr(legged_gym_ext, "__file__", str(source))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(source), raising=False)
+    repository = git.Repo.init(tmp_path / "mine")
+    repository.index.add(["legged_gym_ext/__init__.py"])
+    assert repositories() == []  # there is no commit that it could be told by
+    commit = repository.index.commit("first", author=git.Actor("a", "b"), committer=git.Actor("a", "b"))
+    repository.create_remote("origin", "https://name:secret@example.org/mine.git")
+    with source.open("a") as file:
+        file.write("CHANGED = 1\n")
+    (state,) = repositories()
+    assert (state.name, state.commit, state.remote) == ("mine", commit.hexsha, "https://example.org/mine.git")
+    assert "+CHANGED = 1" in state.diff and "modified:" in state.status
+    (file,) = store([state], tmp_path / "run")
+    assert file == tmp_path / "run" / "git" / "mine.diff"
+    text = file.read_text()
+    assert commit.hexsha in text and "+CHANGED = 1" in text and "secret" not in text
+    file.write_text("that of the beginning")
+    assert store([state], tmp_path / "run") == [file] and file.read_text() == "that of the beginning"
 
 
 @pytest.mark.skipif(not (PACKAGE.parents[1] / ".git").exists(), reason="no clone")
