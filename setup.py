@@ -33,11 +33,12 @@ setup(
             "legged-gym-play=legged_gym_ext.commands.play:command",
             "legged-gym-evaluate=legged_gym_ext.commands.evaluate:command",
             "legged-gym-export=legged_gym_ext.commands.export:command",
+            "legged-gym-runs=legged_gym_ext.commands.runs:command",
         ]
     },
     install_requires=[
         "torch>=2.11,<3",
-        "numpy>=2,<3",
+        "numpy>=2.1,<3",
         "rsl-rl-lib>=5.5,<5.6",  # its runner and storage are subclassed
         "tensordict>=0.12,<1",
         "mujoco>=4.0,<5",
@@ -45,13 +46,14 @@ setup(
         "warp-lang>=1.15,<2",
         "numba>=0.66,<1",
         "omegaconf>=2.4,<3",
-        "pyyaml>=6,<7",
+        "pyyaml>=6.0.2,<7",
         "tensorboard>=2.18,<3",
         "wandb>=0.25,<1",
-        "matplotlib>=3.9,<4",
+        "matplotlib>=3.9.2,<4",
         "imageio-ffmpeg>=0.5,<1",
         "pillow>=11,<14",
-        "jinja2>=3.1,<4",  # reports of evaluations
+        "jinja2>=3.1,<4",  # reports
+        "rich>=14,<16",  # a training's state on a terminal
         "onnx>=1.20,<2",  # exported policies
         "onnxruntime>=1.24,<2",
     ],
@@ -61,12 +63,18 @@ setup(
             "wandb-workspaces>=0.4,<0.5",
             "pytest>=8,<10",
             "pytest-xdist>=3.6,<4",
-            "hypothesis>=6,<7",
+            "hypothesis>=6.112,<7",
             "ruff>=0.16,<1",
             "pyright[nodejs]>=1.1.400,<2",
             "setuptools>=77,<90",
-            "scipy>=1.14,<2",  # what intervals are checked against
+            "pyte>=0.8,<1",  # a terminal that tests look at
+            "scipy>=1.14.1,<2",  # what intervals are checked against
             "isaacgym-stubs>=1.1rc4,<2",  # what the double of Isaac Gym is checked against
+        ],
+        "docs": [
+            "zensical>=0.0.73,<0.2",
+            "mkdocstrings>=1,<2",
+            "mkdocstrings-python>=2,<3",
         ],
     },
 )

@@ -42,7 +42,7 @@ def finetune(runner: ParkourRunner) -> Finetune:
 
 def collect(runner: ParkourRunner) -> None:
     """Let the teacher collect a rollout."""
-    teacher_ppo(runner).collect(runner.env, runner.lanes["teacher"].statistics)
+    teacher_ppo(runner).alg.collect(runner.env, runner.lanes["teacher"].statistics)
 
 
 def flat(content: Any, path: str = "") -> dict[str, Any]:

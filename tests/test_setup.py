@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -150,6 +152,50 @@ def test_without_a_python_38_that_is_said_and_nothing_fails(checkout: Path) -> N
     assert done.stdout.startswith("no Python 3.8 here") and not (checkout / ".venv38").exists()
 
 
+FAKE_UV = """#!/bin/bash
+# A stand-in for uv: notes each call; `venv ... FOLDER` puts the stand-in for Python there.
+echo "uv $*" >> {log}
+case "$*" in
+    "venv "*) mkdir -p "${{@: -1}}/bin" && cp {python} "${{@: -1}}/bin/python" ;;
+esac
+"""
+
+
+def fake_uv(checkout: Path) -> str:
+    """Set up the tools, with stand-ins for uv and for some versions of Python; return the PATH where those are."""
+    for version in ("3.11", "3.12"):
+        python = fake_python(checkout, f"python{version}")
+        python.write_text(python.read_text("utf-8").replace("-c*) exit", '-c*) echo "$0"; exit'), "utf-8")
+    tools = checkout / ".venv-tools"
+    (tools / "bin").mkdir(parents=True)
+    uv = tools / "bin" / "uv"
+    uv.write_text(FAKE_UV.format(log=checkout / "calls", python=checkout / "python3.12"), "utf-8")
+    uv.chmod(0o755)
+    (tools / ".installed").touch()
+    return f"PATH={checkout}:/usr/bin:/bin"
+
+
+@pytest.mark.parametrize(("which", "resolution"), [("oldest", "lowest-direct"), ("newest", "highest")])
+def test_the_ends_of_the_ranges_are_tested_in_environments_of_their_own(
+    which: str, resolution: str, checkout: Path
+) -> None:
+    path, python = fake_uv(checkout), checkout / "python3.12"
+    command = ("env", path, "make", f"test-{which}", "PYTHON=3.12", "ARGS=-k 'one or two'")
+    assert run(*command, cwd=checkout).returncode == 0
+    lines = calls(checkout)
+    folder = f".venv-{which}-3.12"
+    assert kinds(lines) == ["uv venv", "uv pip", "uv pip", "uv pip", "-m pytest"]
+    assert lines[0].endswith(f"--python {python} {folder}")
+    assert f"--resolution {resolution} --extra test setup.py" in lines[1]
+    assert all(f"--python {folder} " in line for line in lines[1:4])
+    assert lines[2].startswith("uv pip sync") and lines[2].endswith(f"{folder}/requirements.txt")
+    assert lines[4] == "-m pytest --numprocesses=2 -k one or two"
+
+    (checkout / ".venv-tools/bin/uv").write_text("#!/bin/bash\nexit 1\n", "utf-8")
+    assert run(*command, cwd=checkout).returncode != 0
+    assert calls(checkout) == []  # nothing is tested with versions that could not be had
+
+
 def requirements_of_setup(monkeypatch: pytest.MonkeyPatch) -> dict:
     captured: dict = {}
     monkeypatch.setattr("setuptools.setup", lambda **arguments: captured.update(arguments))
@@ -158,18 +204,53 @@ def requirements_of_setup(monkeypatch: pytest.MonkeyPatch) -> dict:
     return captured
 
 
-def test_everything_required_is_pinned_to_a_version_in_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    pins = {canonicalize_name(name): version for name, version in pins.items()}
+def pins(name: str) -> dict[str, str]:
+    """Return the versions that a file of requirements pins, by canonical name."""
+    found = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+    assert len(found) == len(dict(found)) > 10
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def all_required(monkeypatch: pytest.MonkeyPatch) -> list[Requirement]:
     arguments = requirements_of_setup(monkeypatch)
     required = [Requirement(text) for text in arguments["install_requires"]]
-    required += [Requirement(text) for extra in arguments["extras_require"].values() for text in extra]
+    return required + [Requirement(text) for extra in arguments["extras_require"].values() for text in extra]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "requirements.lock"])
+def test_everything_required_is_pinned_to_a_version_in_range(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned, required = pins(name), all_required(monkeypatch)
     assert len(required) > 10
     for requirement in required:
-        version = pins[canonicalize_name(requirement.name)]
+        version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier, f"{requirement.name} has no range"
         assert requirement.specifier.contains(version), f"{requirement} leaves out {version}"
+
+
+def test_the_lock_has_what_constraints_pin_and_besides_it_what_torch_needs_on_gpus() -> None:
+    """And of every version the hashes of its files, but not where they are to be had. Mend it with: make lock."""
+    locked, pinned = pins("requirements.lock"), pins("constraints.txt")
+    assert {name: locked.get(name) for name in pinned} == pinned
+    more = set(locked) - set(pinned)
+    assert all(name == "triton" or name.startswith(("nvidia-", "cuda-")) for name in more), sorted(more)
+    entries = re.split(r"^(?=\w)", (ROOT / "requirements.lock").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    assert len(entries) == len(locked)
+    for entry in entries:
+        first, *hashes = entry.split(" \\\n")
+        assert re.fullmatch(r"[\w.-]+==\S+", first), first
+        assert hashes and all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}\n?", line) for line in hashes), first
+
+
+def test_make_locked_installs_only_what_has_the_hashes_of_the_lock(checkout: Path) -> None:
+    path = fake_uv(checkout)
+    assert run("env", path, "make", "locked", cwd=checkout).returncode == 0
+    create, sync, ours = calls(checkout)
+    assert create.startswith("uv venv") and create.endswith(" .venv-locked")
+    assert sync.startswith("uv pip sync") and sync.endswith("--require-hashes requirements.lock")
+    assert "--no-deps --no-build-isolation" in ours  # nothing is loaded besides
+
+    (checkout / ".venv-tools/bin/uv").write_text('#!/bin/bash\n[ "$2" != sync ]\n', "utf-8")
+    assert run("env", path, "make", "locked", cwd=checkout).returncode != 0
 
 
 def test_the_package_is_described_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +271,15 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 def test_no_file_of_the_set_up_names_a_registry() -> None:
     scripts = [f".ci/{path.name}" for path in (ROOT / ".ci").iterdir()]
-    for name in ("setup.py", "pyproject.toml", "constraints.txt", "MANIFEST.in", "Makefile", *scripts):
+    for name in (
+        "setup.py",
+        "pyproject.toml",
+        "constraints.txt",
+        "requirements.lock",
+        "MANIFEST.in",
+        "Makefile",
+        *scripts,
+    ):
         assert not re.search(r"https?://|index-url", (ROOT / name).read_text("utf-8")), name
 
 
@@ -266,3 +355,54 @@ def test_make_cpp_goes_on_without_onnx_runtime(checkout: Path) -> None:
         "no ONNX Runtime for C++: this system's package onnxruntime has no library for C++; "
         "the test of the C++ example is skipped"
     )
+
+
+def dependencies_script() -> dict:
+    return runpy.run_path(str(ROOT / ".ci" / "dependencies.py"))
+
+
+def test_documented_dependencies_are_those_of_the_lock() -> None:
+    """Mend it with: make sbom."""
+    script = dependencies_script()
+    document = json.loads((ROOT / "docs" / "sbom.cdx.json").read_text("utf-8"))
+    assert document["bomFormat"] == "CycloneDX"
+    components = {canonicalize_name(component["name"]): component for component in document["components"]}
+    assert {name: component["version"] for name, component in components.items()} == pins("requirements.lock")
+    assert len(components) == len(document["components"])
+    for component in components.values():
+        assert component["purl"] == f"pkg:pypi/{canonicalize_name(component['name'])}@{component['version']}"
+        assert len(component["licenses"]) == 1
+    assert (ROOT / "docs" / "dependencies.md").read_text("utf-8") == script["table"](document)
+
+
+def test_licences_are_told_as_the_packages_state_them() -> None:
+    licence = dependencies_script()["licence"]
+    assert licence({"license_expression": "MIT OR Apache-2.0", "license": "MIT"}) == "MIT OR Apache-2.0"
+    assert (
+        licence({"license": "BSD-3-Clause", "classifier": ["License :: OSI Approved :: BSD License"]}) == "BSD-3-Clause"
+    )
+    long = {"license": "Permission is hereby granted, " * 9, "classifier": ["License :: OSI Approved :: MIT License"]}
+    assert licence(long) == "MIT License"
+    assert licence({"license": "UNKNOWN"}) == licence({}) == "not stated"
+
+
+@pytest.mark.parametrize(
+    ("text", "wants"),
+    [
+        ("GPL-3.0-or-later", True),
+        ("LGPLv2+", True),
+        ("MPL-2.0", True),
+        ("CC-BY-NC-4.0", True),
+        ("LicenseRef-NVIDIA-Proprietary", True),
+        ("Other/Proprietary License", True),
+        ("not stated", True),
+        ("MIT", False),
+        ("Apache-2.0 AND CNRI-Python", False),
+        ("BSD-3-Clause", False),
+    ],
+)
+def test_licences_that_want_attention_are_pointed_out(text: str, wants: bool) -> None:
+    component = {"bom-ref": "a", "name": "a", "version": "1", "licenses": [{"license": {"name": text}}]}
+    page = dependencies_script()["table"]({"components": [component], "dependencies": []})
+    assert page.count(f"| a | {text} |") == wants
+    assert page.count(f"| a | 1 | {text} |") == 1

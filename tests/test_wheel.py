@@ -123,6 +123,7 @@ def test_the_installed_package_has_what_goes_into_an_exported_folder(bin_folder:
     assert there == "True True True"
     assert licence == (ROOT / "LICENSE").read_text("utf-8")
     assert run(bin_folder / "legged-gym-export", "--help", cwd=tmp_path).startswith("usage: legged-gym-export ")
+    assert run(bin_folder / "legged-gym-runs", cwd=tmp_path) == "no run in 'logs'\n"
 
 
 def test_the_installed_commands_train_and_play_in_the_current_folder(bin_folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.processes.join import from_rank_zero, joined
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.folder import find_checkpoint, find_saved, new_run_folder
+from legged_gym_ext.runs.origin import write_origin
+from legged_gym_ext.runs.running import marked_as_running
 from legged_gym_ext.runs.settle import rank_config, seed_everything, settle, torch_device
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
 
@@ -58,7 +60,9 @@ def main(argv: list[str]) -> None:
                 elif networks:
                     print(f"begins as  {networks}")
                 print(f"run folder {folder}", flush=True)
-            runner.learn(config.runner.max_iterations)
+                write_origin(folder)
+            with marked_as_running(folder):
+                runner.learn(config.runner.max_iterations)
 
 
 def read(argv: list[str]) -> tuple[Config, Path | None, Path | None]:

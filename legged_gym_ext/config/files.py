@@ -50,7 +50,7 @@ def load_saved_config(path: str | Path, overrides: Sequence[str] = ()) -> Config
     Keys that the file lacks (it is older than they are) have their defaults; keys that it alone has are an error.
     """
     tree = OmegaConf.structured(Config)
-    _merge(tree, "", _read_yaml(Path(path)), str(path))
+    _merge(tree, "", read_yaml(Path(path)), str(path))
     return _finish(tree, overrides, str(path))
 
 
@@ -92,7 +92,7 @@ def _read_with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return the YAML files that ``path`` builds on with their values, the most basic one first, ``path`` last."""
     chain: list[tuple[Path, dict[str, Any]]] = []
     while True:
-        values = _read_yaml(path)
+        values = read_yaml(path)
         base = values.pop(BASE_KEY, None)
         chain.insert(0, (path, values))
         if base is None:
@@ -104,7 +104,12 @@ def _read_with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
             raise UserError(f"{chain[-1][0]}: '{BASE_KEY}' goes in a circle: {circle}")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file as they stand there, unchecked.
+
+    Raises:
+        UserError: It cannot be read, or is no mapping.
+    """
     try:
         content = OmegaConf.load(path)
     except yaml.MarkedYAMLError as error:

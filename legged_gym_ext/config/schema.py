@@ -41,8 +41,8 @@ class SimConfig:
     """Physics engine. Besides what is here, the options of each engine are a section of its name (simulators)."""
 
     engine: str = choice("auto", engine_names)  # auto: mujoco_warp on CUDA, else mujoco
-    device: str = device_name()
-    dt: float = number(0.005, at_least=1e-5)
+    device: str = device_name()  # of the simulation; auto: a GPU where there is one
+    dt: float = number(0.005, at_least=1e-5)  # of a physics step
     decimation: int = count(4)  # physics steps per control step
 
     @property
@@ -59,7 +59,7 @@ for _name, _engine in ENGINES.items():
 class RobotConfig:
     """The robot. Names are the URDF's; the joints are in the order of the actions."""
 
-    urdf: str = "resources/robots/biped10/biped10.urdf"
+    urdf: str = "resources/robots/biped10/biped10.urdf"  # path, from the current folder or from the checkout's top
     joints: list[str] = names(
         [
             f"{side}_{joint}_joint"
@@ -67,7 +67,7 @@ class RobotConfig:
             for joint in ("hip_yaw", "hip_roll", "hip_pitch", "knee", "ankle")
         ]
     )
-    feet: list[str] = names(["left_ankle_link", "right_ankle_link"])
+    feet: list[str] = names(["left_ankle_link", "right_ankle_link"])  # links that stand on the ground
     no_contact_bodies: list[str] = names(  # bodies that must not touch anything: the collision reward
         [
             "pelvis",
@@ -90,7 +90,7 @@ class RobotConfig:
         {"hip_yaw": 2.0, "hip_roll": 2.0, "hip_pitch": 2.0, "knee": 4.0, "ankle": 2.0}, NOT_NEGATIVE
     )
     armature: float = not_negative(0.01)  # rotor inertia seen at the joint, kg m^2
-    action_scale: float = positive(0.25)
+    action_scale: float = positive(0.25)  # rad per unit of an action
     soft_limit: float = share(0.9)  # share of the joint range that is free of the joint-limit reward
     hips: list[str] = field(default_factory=lambda: ["hip_yaw", "hip_roll"])  # name parts: the hip deviation reward
 
@@ -104,19 +104,22 @@ class CurriculumConfig:
     # Shares of the course, or of what the robot is commanded to walk in an episode if that is less.
     promote: float = share(0.8)  # who crosses at least this moves up
     demote: float = not_negative(0.4)  # who crosses less than this moves down
+    # Of the environments, how many stay with their kind of terrain; the others, as they master theirs, go where the
+    # levels are lowest. 1 = all stay.
+    even_share: float = share(1.0)
 
 
 @dataclass
 class CameraConfig:
     """Depth camera on the base."""
 
-    enabled: bool = True
+    enabled: bool = True  # without it there is no depth teacher and no student
     resolution: list[int] = pair(64, 64, AT_LEAST_ONE)  # rows, columns
     position: list[float] = triple(0.12, 0.0, 0.35)  # in the base frame
     # With the base 1 m over the ground, the next two see the ground from 0.3 m to 2.5 m ahead of it.
     pitch_degrees: float = 56.0  # down from the horizon
     horizontal_fov_degrees: float = number(53.5, above=0, below=180)
-    near: float = positive(0.1)
+    near: float = positive(0.1)  # depths are clipped to near .. far, m along the optical axis
     far: float = 3.0  # more than near
     update_interval: int = count(5)  # control steps from frame to frame
     latency: int = not_negative(0)  # frames; randomization.camera_latency comes on top
@@ -134,7 +137,7 @@ class HeightScanConfig:
 
     enabled: bool = True  # compute it: the critic and the scandots teacher see it
     x: list[float] = interval(-0.4, 1.6)  # first and last column of points
-    y: list[float] = interval(-0.5, 0.5)
+    y: list[float] = interval(-0.5, 0.5)  # first and last row
     shape: list[int] = pair(12, 11, AT_LEAST_ONE)  # points along x and along y
     clip: float = positive(1.0)  # heights below and above the base's nominal ground are clipped to this
 
@@ -147,7 +150,7 @@ class CommandsConfig:
     start_speed: list[float] = interval(0.4, 1.0, NOT_NEGATIVE)  # that range at level 0
     full_at_level: int = not_negative(0)  # terrain level from which forward_speed holds; 0 = everywhere
     heading_gain: float = not_negative(1.5)  # 1/s: yaw rate per heading error
-    max_yaw_rate: float = not_negative(1.0)
+    max_yaw_rate: float = not_negative(1.0)  # rad/s
     waypoint_radius: float = positive(0.25)  # a waypoint counts as reached within this distance or once it is behind
 
 
@@ -156,11 +159,11 @@ class NoiseConfig:
     """Noise on the proprioception, +- uniform, before scaling."""
 
     enabled: bool = True
-    lin_vel: float = not_negative(0.1)
-    ang_vel: float = not_negative(0.2)
-    gravity: float = not_negative(0.05)
-    joint_pos: float = not_negative(0.01)
-    joint_vel: float = not_negative(1.0)
+    lin_vel: float = not_negative(0.1)  # m/s
+    ang_vel: float = not_negative(0.2)  # rad/s
+    gravity: float = not_negative(0.05)  # of a unit vector
+    joint_pos: float = not_negative(0.01)  # rad
+    joint_vel: float = not_negative(1.0)  # rad/s
 
 
 @dataclass
@@ -168,8 +171,8 @@ class ObservationsConfig:
     """What the policies see besides proprioception and depth."""
 
     others: list[str] = names()  # of observations.OTHERS, for teacher and student
-    clip: float = positive(100.0)
-    clip_actions: float = positive(10.0)
+    clip: float = positive(100.0)  # largest magnitude of an observation, after scaling
+    clip_actions: float = positive(10.0)  # and of an action
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
 
@@ -177,11 +180,11 @@ class ObservationsConfig:
 class RewardsConfig:
     """Weights (per second) and parameters of the reward terms; each weight is a function of that name in rewards.py."""
 
-    weights: dict[str, float] = by_name({})
+    weights: dict[str, float] = by_name({})  # by the names of the terms
     start_weights: dict[str, float] = by_name({})  # those that some terms have at level 0
     full_at_level: int = not_negative(0)  # terrain level from which weights hold; 0 = everywhere
-    tracking_sigma: float = positive(0.25)
-    yaw_sigma: float = positive(0.25)
+    tracking_sigma: float = positive(0.25)  # width of the Gaussian of tracking_lin_vel, (m/s)^2
+    yaw_sigma: float = positive(0.25)  # and of tracking_yaw, rad^2
     air_time_target: float = positive(0.4)  # s
     marching_share: float = share(0.3)  # of the air time reward that a robot earns without moving forward
     swing_height: float = not_negative(0.12)  # of the sole over the terrain at mid-swing
@@ -197,7 +200,7 @@ class TerminationsConfig:
     """When an episode ends early."""
 
     min_height: float = not_negative(0.6)  # of the base over the terrain under it
-    max_tilt_degrees: float = not_negative(45.0)
+    max_tilt_degrees: float = not_negative(45.0)  # of the base from upright
     lateral_margin: float = not_negative(0.3)  # beyond the tile's side edge
     behind: float = not_negative(1.5)  # behind the start line
     stuck_time: float = not_negative(0.0)  # s without 0.1 m of progress; 0 = a robot may stand as long as it likes
@@ -209,12 +212,12 @@ class RandomizationConfig:
 
     enabled: bool = True
     full_at_level: int = not_negative(3)  # terrain level from which all of it applies; none at level 0; 0 = everywhere
-    friction: list[float] = interval(0.6, 1.5, POSITIVE)
-    added_mass: list[float] = interval(-1.0, 3.0)
+    friction: list[float] = interval(0.6, 1.5, POSITIVE)  # of the pair of foot and ground
+    added_mass: list[float] = interval(-1.0, 3.0)  # kg, to the base
     mass_offset: float = not_negative(0.03)  # +- uniform on each axis
-    motor_strength: list[float] = interval(0.9, 1.1, POSITIVE)
-    stiffness: list[float] = interval(0.9, 1.1, POSITIVE)
-    damping: list[float] = interval(0.9, 1.1, POSITIVE)
+    motor_strength: list[float] = interval(0.9, 1.1, POSITIVE)  # factor on motors' torques
+    stiffness: list[float] = interval(0.9, 1.1, POSITIVE)  # factor
+    damping: list[float] = interval(0.9, 1.1, POSITIVE)  # factor
     push_interval: float = not_negative(6.0)  # s between pushes; 0 = none
     push_velocity: float = not_negative(0.5)  # largest horizontal change of the base's velocity
     action_latency: list[int] = interval(0, 1, NOT_NEGATIVE)  # control steps, drawn each episode
@@ -228,22 +231,22 @@ class EnvConfig:
     """The vectorized environment."""
 
     num_envs: Any = count_or_auto()  # auto: chosen by device
-    episode_length_s: float = positive(20.0)
+    episode_length_s: float = positive(20.0)  # the longest episode
 
 
 @dataclass
 class TeacherConfig:
     """The policy that PPO trains, and its critic."""
 
-    kind: str = choice("depth", ("depth", "scandots"))
-    hidden_dims: list[int] = layers(512, 256, 128)
+    kind: str = choice("depth", ("depth", "scandots"))  # whether it sees the image or the height scan
+    hidden_dims: list[int] = layers(512, 256, 128)  # of the actor
     critic_hidden_dims: list[int] = layers(512, 256, 128)
     activation: str = choice(  # rsl_rl's names
         "elu",
         ("elu", "selu", "relu", "crelu", "lrelu", "tanh", "sigmoid", "softplus", "gelu", "swish", "mish", "identity"),
     )
-    normalize_observations: bool = False
-    init_noise_std: float = positive(1.0)
+    normalize_observations: bool = False  # by their running mean and deviation
+    init_noise_std: float = positive(1.0)  # of actions, at first
     # On the teacher's image, about 43 / 4096: Adam moves many pixels too fast; 1 = the spec.
     depth_gain: float = positive(0.01)
     depth_block: int = count(1)  # and blocks of so many pixels, squared, share a weight; 1 = the spec
@@ -254,7 +257,7 @@ class TeacherConfig:
 class StudentConfig:
     """Depth encoder and actor that learn from the teacher."""
 
-    latent_dim: int = count(32)
+    latent_dim: int = count(32)  # numbers that the encoder makes of images
     encoder: EncoderOptions = by_kind("spec", option_classes)  # its options are those of its ``kind``
     init_from_teacher: str = choice("columns", ("columns", "spec", "none"))  # spec: the first columns as they are
 
@@ -263,21 +266,41 @@ class StudentConfig:
 class PPOConfig:
     """rsl_rl's PPO, with its names."""
 
-    num_learning_epochs: int = count(5)
+    num_learning_epochs: int = count(5)  # passes over a rollout
     num_mini_batches: int = count(4)
-    clip_param: float = positive(0.2)
-    gamma: float = share(0.99)
-    lam: float = share(0.95)
+    clip_param: float = positive(0.2)  # of the probability ratio, and of values
+    gamma: float = share(0.99)  # discount per control step
+    lam: float = share(0.95)  # of generalized advantage estimation
     value_loss_coef: float = not_negative(1.0)
-    entropy_coef: float = not_negative(0.005)
+    entropy_coef: float = not_negative(0.005)  # weight of the entropy
     start_entropy_coef: float = not_negative(0.005)  # with the teacher's environments at level 0, on average
     full_at_level: float = not_negative(0.0)  # level from which entropy_coef holds; 0 = from the beginning
-    learning_rate: float = positive(1e-3)
-    max_grad_norm: float = positive(1.0)
-    use_clipped_value_loss: bool = True
-    schedule: str = choice("adaptive", ("adaptive", "fixed"))
-    desired_kl: float = positive(0.01)
+    learning_rate: float = positive(1e-3)  # at first, where the schedule is adaptive
+    max_grad_norm: float = positive(1.0)  # longer gradients are shortened to it
+    use_clipped_value_loss: bool = True  # values move by clip_param at most
+    schedule: str = choice("adaptive", ("adaptive", "fixed"))  # adaptive: the learning rate follows desired_kl
+    desired_kl: float = positive(0.01)  # KL divergence of an update
     symmetry: bool = False  # also learn from the mirror image of each sample: for robots with mirror symmetry
+
+
+@dataclass
+class GuideConfig:
+    """A policy that sees a height scan and learns by PPO before the depth teacher does, which then begins as its image.
+
+    Pixels tell PPO little about where to step, but much to a network that is shown what to do (docs/LEARNING.md).
+    """
+
+    enabled: bool = False
+    level: float = not_negative(5.0)  # of its environments, on average, at which it has learned enough
+    iterations: int = count(2800)  # and when it has at the latest
+    rounds: int = count(120)  # of imitation: in each the teacher acts, and learns what the guide would have done
+    steps_per_env: int = count(48)  # of a round
+    epochs: int = count(3)
+    mini_batches: int = count(12)
+    learning_rate: float = positive(1e-3)  # in the first round; a tenth of it in the last
+    max_grad_norm: float = positive(1.0)
+    beta: float = share(1.0)  # share of environments that the guide acts in, at first
+    beta_decay: float = share(0.8)  # of that share, per round
 
 
 @dataclass
@@ -289,11 +312,11 @@ class DistillConfig:
     # And it begins as soon as the teacher's environments are at this level, on average; 0 = not before ``start``.
     start_level: float = not_negative(0.0)
     interval: int = count(10)  # PPO iterations from one distillation to the next
-    steps_per_env: int = count(48)
+    steps_per_env: int = count(48)  # control steps of a turn of the student
     mini_batches: int = count(4)  # of environments
-    epochs: int = count(2)
+    epochs: int = count(2)  # passes over them
     bptt_steps: int = count(24)  # truncation of backpropagation through time
-    loss: str = choice("l2", ("l2", "l1", "huber"))
+    loss: str = choice("l2", ("l2", "l1", "huber"))  # between the student's actions and the teacher's
     # Only with the scandots teacher, whose latent the depth latent can follow.
     feature_loss_weight: float = not_negative(0.1)
     encoder_learning_rate: float = positive(1e-3)
@@ -309,9 +332,9 @@ class FinetuneConfig:
 
     enabled: bool = False  # teacher and distillation rest then; train.py --phase finetune sets it
     warmup: int = not_negative(25)  # first iterations, in which the critic alone learns, at ppo.learning_rate
-    init_noise_std: float = positive(0.2)
+    init_noise_std: float = positive(0.2)  # of the student's actions, at first
     num_steps_per_env: int = count(48)  # backpropagation through time goes over all of them
-    num_learning_epochs: int = count(2)
+    num_learning_epochs: int = count(2)  # passes over a rollout
     num_mini_batches: int = count(4)  # of environments
     learning_rate: float = positive(1e-4)
 
@@ -352,10 +375,10 @@ class RunnerConfig:
 class Config:
     """Everything that decides a run."""
 
-    task: str = "parkour_depth"
-    seed: int = number(1, at_least=0, at_most=2**63 - 1)
+    task: str = "parkour_depth"  # its name, or the path of its YAML: --task
+    seed: int = number(1, at_least=0, at_most=2**63 - 1)  # the same seed gives the same run on a CPU, bit for bit
     experiment_name: str = folder_name()  # the task's name where empty
-    run_name: str = folder_name()
+    run_name: str = folder_name()  # added to the name of the run's folder
     sim: SimConfig = field(default_factory=SimConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)
@@ -371,6 +394,7 @@ class Config:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    guide: GuideConfig = field(default_factory=GuideConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     runner: RunnerConfig = field(default_factory=RunnerConfig)

@@ -56,6 +56,8 @@ COMMANDS, ACTIONS, GAIT = "commands", "actions", "gait_phase"
 
 LATE = 3.0
 """Control periods from one act to the next after which the robot is no longer under control."""
+PACE, PACE_STEPS = 1.5, 50
+"""By which factor the period may be missed, up or down, on the mean of so many acts."""
 
 # What no working sensor says. Wide: they are to find units, frames and broken wires, not to judge a robot's motion.
 ANGLE_MARGIN = 0.3  # rad beyond the joint limits: their stops give way, and an encoder's zero may be off
@@ -301,6 +303,7 @@ class Policy:
         self._frame_stamp = -math.inf  # shared, as are _features, _frames and _fault
         self._fault = ""
         self._last_act: float | None = None
+        self._pace_begin, self._paced = 0.0, 0
         self._steps = 0
         self.reset()
 
@@ -359,7 +362,7 @@ class Policy:
 
         Under DAMPING nothing is computed. It is entered, and left only by ``reset``, when there is no image or none of
         late; when the state is impossible or not a number; when this is called later than three periods after the
-        last call; when the networks fail; and by ``damping``.
+        last call, or at another rate than the policy's; when the networks fail; and by ``damping``.
 
         Raises:
             InputError: The state has the wrong size or type. Nothing has changed then.
@@ -421,12 +424,31 @@ class Policy:
         last, self._last_act = self._last_act, now
         if last is not None and now - last > LATE * self.period:
             return f"act() came {now - last:.3f} s after the last one (allowed: {LATE * self.period:.3f} s)"
+        if pace := self._pace(now, begins=last is None):
+            return pace
         age = now - self._frame_stamp
         if age == math.inf:
             return "there is no depth image yet"
         if age > self.max_frame_age:
             return f"the newest depth image is {age:.3f} s old (allowed: {self.max_frame_age:g} s)"
         return self._sensors.trouble()
+
+    def _pace(self, now: float, begins: bool) -> str:
+        """Return what is wrong with how often ``act`` is called; empty if nothing is.
+
+        The memory, the gait clock and the previous actions count steps, not seconds.
+        """
+        if begins:
+            self._pace_begin, self._paced = now, 0
+            return ""
+        self._paced += 1
+        if self._paced < PACE_STEPS:
+            return ""
+        mean = (now - self._pace_begin) / self._paced
+        self._pace_begin, self._paced = now, 0
+        if self.period / PACE <= mean <= self.period * PACE:
+            return ""
+        return f"act() came every {mean:.4f} s, on the mean of {PACE_STEPS} (trained: {self.period:.4f} s)"
 
     def _infer(self) -> str:
         """Run the actor; return what is wrong with its output, empty if nothing is."""

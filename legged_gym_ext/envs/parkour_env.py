@@ -28,7 +28,7 @@ from legged_gym_ext.sensors.height_scan import HeightScan
 from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
 from legged_gym_ext.simulators.base import DomainParameters
-from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
+from legged_gym_ext.terrain.curriculum import choose, first_level, next_level, reassign
 from legged_gym_ext.terrain.library import build_library
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class ParkourEnv(Environment):
         self.soft_range = constant(self.robot.soft_range.T.copy())
         self.hip_columns = constant(self.robot.hips)
         self._deriver = Deriver(num_envs, config.rewards.edge_distance, device)
+        self._kind_shares = constant(self.library.proportions)
         self._tile_lowest = self.library.waypoints[..., 2].amin(dim=1)
         self._push_interval = round(config.randomization.push_interval / self.dt)
         self._push_offset = torch.arange(num_envs, device=device) * 7919 % max(self._push_interval, 1)
@@ -315,11 +316,14 @@ class ParkourEnv(Environment):
             return
         config, state, random = self.config, self.state, self.config.randomization
         draw = self._episode_draw.draw(self.num_envs, self.generator)
-        level = self._next_level(mask, draw["choices"][:, 0]) if change_level else state.terrain_level
+        kind, level = state.terrain_kind, state.terrain_level
+        if change_level:
+            kind, level = self._next_course(mask, draw["choices"][:, 0])
         share = randomization.strength(random, level)
         drawn = choose(draw["choices"][:, 1], config.terrain.variants)
         state.reset(
             mask,
+            terrain_kind=kind,
             terrain_level=level,
             forward_speed=forward_speed(config.commands, level, draw["forward_speed"][:, 0]),
             action_latency=randomization.whole_steps(draw["latency"], random.action_latency, share),
@@ -338,19 +342,24 @@ class ParkourEnv(Environment):
             late = randomization.whole_steps(draw["camera_latency"], random.camera_latency, share)
             self.camera.reset(state.camera, mask, self.generator, late)
 
-    def _next_level(self, finished: Tensor, random: Tensor) -> Tensor:
-        """Return the terrain level of each environment's next episode, (num_envs,) long."""
+    def _next_course(self, finished: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+        """Return kind and level of terrain of each environment's next episode, each (num_envs,) long."""
         config, state = self.config, self.state
-        return next_level(
+        levels, curriculum = config.terrain.levels, config.curriculum
+        level, mastered = next_level(
             state.terrain_level,
             finished,
             state.progress,
             state.forward_speed * config.env.episode_length_s,
             random,
-            config.terrain.levels,
+            levels,
             config.terrain.length,
-            config.curriculum,
+            curriculum,
         )
+        if curriculum.even_share == 1:
+            return state.terrain_kind, level
+        rest = random * levels % 1  # what the choice of a level has left over
+        return reassign(state.terrain_kind, level, mastered, rest, levels, self._kind_shares, curriculum.even_share)
 
     def _observe(self, was_reset: Tensor, noise: Tensor) -> TensorDict:
         """Take a camera frame where one is due; return the observation, ``noise`` (num_envs, 43) in it."""

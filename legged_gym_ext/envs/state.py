@@ -51,7 +51,7 @@ class EnvState:
     # Episode
     episode_length: Tensor = _declare(dtype=torch.int64)
     """Control steps since the reset, (num_envs,), int64."""
-    terrain_kind: Tensor = _declare(dtype=torch.int64, on_reset=OnReset.KEPT)
+    terrain_kind: Tensor = _declare(dtype=torch.int64, on_reset=OnReset.GIVEN)
     """Obstacle kind of the environment, (num_envs,), int64."""
     terrain_level: Tensor = _declare(dtype=torch.int64, on_reset=OnReset.GIVEN)
     """Curriculum level, (num_envs,), int64."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -44,11 +44,18 @@ class Picture:
     """Name of its file."""
     caption: str
     png: bytes
+    dark: bytes | None = None
+    """The same for dark pages; None = the one figure, on white, for both."""
 
-    @property
-    def base64(self) -> str:
-        """The PNG as text."""
-        return base64.b64encode(self.png).decode("ascii")
+
+@dataclass(frozen=True)
+class Film:
+    """A video."""
+
+    file: str
+    """Name of its file."""
+    caption: str
+    mp4: bytes
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,14 @@ class Section:
     pictures: Sequence[Picture] = ()
     terms: Sequence[tuple[str, str]] = ()
     """Words and what they mean."""
+    films: Sequence[Film] = ()
+    commands: Sequence[str] = ()
+    """For a shell."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing but the title."""
-        return not (self.paragraphs or self.tables or self.pictures or self.terms)
+        return not any(getattr(self, part.name) for part in fields(self) if part.name != "title")
 
 
 @dataclass(frozen=True)
@@ -81,13 +91,17 @@ class Document:
 
     def files(self) -> dict[str, bytes]:
         """Return ``report.html``, ``report.md`` and the pictures as they are to be written."""
-        sections = [section for section in self.sections if not section.empty]
-        pictures = {picture.file: picture.png for section in sections for picture in section.pictures}
-        pages = {
-            name: _environment().get_template(f"{name}.j2").render(document=self, sections=sections).encode()
-            for name in ("report.html", "report.md")
-        }
-        return pages | pictures
+        pictures = {picture.file: picture.png for section in self.filled for picture in section.pictures}
+        return {name: self.render(name) for name in ("report.html", "report.md")} | pictures
+
+    def render(self, name: str) -> bytes:
+        """Return ``report.html``, which has all in it, or ``report.md``, which refers to the files of its pictures."""
+        return _environment().get_template(f"{name}.j2").render(document=self, sections=self.filled).encode()
+
+    @property
+    def filled(self) -> list[Section]:
+        """The sections that are not empty."""
+        return [section for section in self.sections if not section.empty]
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -113,6 +127,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters["markdown"] = _markdown
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
     return environment
 
 

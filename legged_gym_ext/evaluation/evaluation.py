@@ -28,12 +28,11 @@ from legged_gym_ext.processes.join import from_rank_zero
 from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.runs.checkpoint import load_checkpoint
 from legged_gym_ext.runs.folder import results_folder
+from legged_gym_ext.runs.origin import PACKAGES
 from legged_gym_ext.runs.resume import dotted_values
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
 from legged_gym_ext.tasks import get_factories
 from legged_gym_ext.terrain.kinds import KINDS
-
-_PACKAGES = ("legged_gym_ext", "torch", "mujoco", "mujoco-warp", "warp-lang", "rsl-rl-lib", "numpy")
 
 
 class Evaluation:
@@ -98,7 +97,7 @@ class Evaluation:
             training_steps=self.training_steps,
             sweep_episodes=min(plan.episodes, plan.benchmark.robustness_episodes),
             sweeps={name: SWEEPS[name].title for name in plan.sweeps},
-            versions={package: version(package) for package in _PACKAGES},
+            versions={package: version(package) for package in PACKAGES},
             trained_engine=self.trained_engine,
         )
 

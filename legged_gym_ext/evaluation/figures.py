@@ -40,6 +40,8 @@ OUTCOME_COLORS = {
 }
 SETTINGS = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
 DPI = 130
+DARK: dict[Any, str] = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#14171a")
+"""The colour of the page (templates/report.html.j2)."""
 Drawing = tuple[Callable[[Figure], None], tuple[float, float]]
 """What draws a figure, and how large that is, inches."""
 
@@ -55,7 +57,7 @@ def heat_map(cells: Sequence[Cell], title: str) -> bytes:
     columns = levels_to_show(cell.level for cell in cells)
     by_place = {(cell.kind, cell.level): cell.success for cell in cells}
     success = np.array([[by_place.get((kind, level), np.nan) for level in columns] for kind in kinds])
-    return _png(*success_map(success, kinds, columns, title))
+    return png(*success_map(success, kinds, columns, title))
 
 
 def success_map(
@@ -127,7 +129,7 @@ def curves(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
         _legend(figure, panels)
 
     rows, columns = _shape(len(kinds), 3)
-    return _png(draw, (1 + 2.9 * columns, 1 + 2.1 * rows))
+    return png(draw, (1 + 2.9 * columns, 1 + 2.1 * rows))
 
 
 def outcomes(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
@@ -160,7 +162,7 @@ def outcomes(series: Mapping[str, Sequence[Cell]], title: str) -> bytes:
         _legend(figure, panels)
 
     rows, columns = _shape(len(present), 2)
-    return _png(draw, (max(1 + 3.6 * columns, 5.5), 1.4 + 2.4 * rows))
+    return png(draw, (max(1 + 3.6 * columns, 5.5), 1.4 + 2.4 * rows))
 
 
 def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
@@ -200,7 +202,7 @@ def depth_bars(pairs: Mapping[str, Sequence[Pairs]], title: str) -> bytes:
         _legend(figure, panels)
 
     widest = max(len(kinds_to_show(pair.kind for pair in found)) for found in pairs.values())
-    return _png(draw, (max(2 + 0.95 * widest, 5.0), 1 + 2.4 * len(pairs)))
+    return png(draw, (max(2 + 0.95 * widest, 5.0), 1 + 2.4 * len(pairs)))
 
 
 def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mapping[str, str], title: str) -> bytes:
@@ -248,7 +250,7 @@ def sweeps(points: Sequence[SweepPoint], nominal: Sequence[Cell], labels: Mappin
         _legend(figure, panels)
 
     rows, columns = _shape(len(names), 3)
-    return _png(draw, (max(1 + 3.0 * columns, 5.0), 1.2 + 2.2 * rows))
+    return png(draw, (max(1 + 3.0 * columns, 5.0), 1.2 + 2.2 * rows))
 
 
 def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) -> bytes:
@@ -283,7 +285,7 @@ def differences(pairs: Mapping[str, Sequence[Pairs]], title: str, label: str) ->
         figure.suptitle(title)
         _legend(figure, [axis])
 
-    return _png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
+    return png(draw, (6.5, 1.7 + 0.34 * len(kinds) * max(1.0, 0.6 * len(pairs))))
 
 
 def _short(count: int) -> str:
@@ -342,17 +344,23 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
         figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """Return the PNG of a drawing; neither date nor settings of the user change it."""
-    image = Image.fromarray(pixels(draw, size))
+def png(draw: Callable[[Figure], None], size: tuple[float, float], dark: bool = False) -> bytes:
+    """Return the PNG of what ``draw`` draws; neither date nor settings of the user change it.
+
+    Args:
+        draw: Draws it.
+        size: Width and height, in inches.
+        dark: Light lines on the dark page of reports.
+    """
+    image = Image.fromarray(pixels(draw, size, dark))
     buffer = io.BytesIO()
     image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)  # a third of the bytes
     return buffer.getvalue()
 
 
-def pixels(draw: Callable[[Figure], None], size: tuple[float, float]) -> NDArray[np.uint8]:
+def pixels(draw: Callable[[Figure], None], size: tuple[float, float], dark: bool = False) -> NDArray[np.uint8]:
     """Return a drawing, which is ``size`` inches large, as RGB (rows, columns, 3)."""
-    with style.context(["default", SETTINGS]):
+    with style.context(["default", *(["dark_background", DARK] if dark else []), SETTINGS]):
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         draw(figure)

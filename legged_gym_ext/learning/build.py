@@ -10,7 +10,8 @@ from tensordict import TensorDict
 
 from legged_gym_ext.config.schema import CameraConfig, Config, TeacherConfig
 from legged_gym_ext.device import memory
-from legged_gym_ext.groups import DEPTH, PRIVILEGED, PROPRIO, SCAN
+from legged_gym_ext.groups import DEPTH
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.phases.ppo import TeacherPPO, rsl_rl_ppo
 
 
@@ -21,51 +22,23 @@ def rsl_rl_config(config: Config, bfloat16: bool = False) -> dict[str, Any]:
         config: The run's configuration, checked (rules.py).
         bfloat16: Whether images are stored, and multiplied by the depth teacher, in bfloat16.
     """
-    teacher = config.teacher
-    common = {"activation": teacher.activation, "obs_normalization": teacher.normalize_observations}
-    actor = {
-        **common,
-        "hidden_dims": list(teacher.hidden_dims),
-        "distribution_cfg": {
-            "class_name": "legged_gym_ext.models.distribution:ActionDistribution",
-            "init_std": teacher.init_noise_std,
-        },
-    }
-    if teacher.kind == "depth":
-        sees = DEPTH
-        actor |= {
-            "class_name": "legged_gym_ext.models.teacher:DepthTeacher",
-            "mixed_precision": bfloat16,
-            "image_shape": list(config.camera.resolution),
-            "depth_gain": teacher.depth_gain,
-            "depth_block": teacher.depth_block,
-        }
-    else:
-        sees = SCAN
-        actor |= {
-            "class_name": "legged_gym_ext.models.teacher:ScandotsTeacher",
-            "latent_dim": config.student.latent_dim,
-            "scan_encoder_dims": list(teacher.scan_encoder_dims),
-        }
     algorithm = {
         "class_name": "legged_gym_ext.learning.phases.ppo:ParkourPPO",
         **rsl_rl_ppo(config.ppo),
         "symmetry": config.ppo.symmetry,
     }
-    others = list(config.observations.others)
-    scan = [SCAN] if config.height_scan.enabled else []
     return {
         "num_steps_per_env": TeacherPPO.steps(config) if TeacherPPO.learns(config) else 0,
         "save_interval": config.runner.save_interval,
         "bfloat16": bfloat16,
         "run_name": config.run_name,
         "obs_groups": {
-            "actor": [PROPRIO, sees, *others],
-            "critic": [PROPRIO, *others, PRIVILEGED, *scan],
-            **({"student": [PROPRIO, DEPTH, *others]} if config.distill.enabled else {}),
+            "actor": networks.actor_groups(config, config.teacher.kind),
+            "critic": networks.critic_groups(config),
+            **({"student": networks.actor_groups(config, "depth")} if config.distill.enabled else {}),
         },
-        "actor": actor,
-        "critic": {"class_name": "MLPModel", "hidden_dims": list(teacher.critic_hidden_dims), **common},
+        "actor": networks.actor(config, config.teacher.kind, bfloat16),
+        "critic": networks.critic(config),
         "algorithm": algorithm,
     }
 

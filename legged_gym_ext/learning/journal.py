@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from legged_gym_ext.console import say
+from legged_gym_ext.console import Board, say
 from legged_gym_ext.learning.statistics import COUNTS, merge_logs, summarize
 from legged_gym_ext.recording.entries import ENV_STEPS, HOURS
 from legged_gym_ext.recording.recording import Recording
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _ROWS = {
     "return": "{:.2f}",
@@ -51,10 +57,30 @@ class Progress:
 
 
 class Journal:
-    """Writes iterations to the log and the console."""
+    """Writes iterations to the log and the console.
 
-    def __init__(self, recording: Recording) -> None:
+    Args:
+        recording: The log.
+        folder: The run's, to tell where it is; None = there is none.
+    """
+
+    def __init__(self, recording: Recording, folder: Path | None = None) -> None:
         self.recording = recording
+        self._board, self._folder = Board(), folder
+        self._losses: dict[str, dict[str, float]] = {}
+        """The newest of each phase: not all run in every iteration."""
+        self._logs: dict[str, dict[str, float]] = {}
+        """The newest of each lane."""
+        self._rates: dict[str, dict[str, float]] = {}
+        """The last evaluation's."""
+
+    @contextlib.contextmanager
+    def on_console(self) -> Iterator[None]:
+        """Context of the training's iterations: a terminal shows the newest one in its place, and is left tidy."""
+        try:
+            yield
+        finally:
+            self._board.close()
 
     def report(self, progress: Progress, seconds: Mapping[str, float], rows: Sequence[Row]) -> None:
         """Write an iteration: the means and sums over the ranks.
@@ -79,11 +105,26 @@ class Journal:
             lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()
         }
-        say(iteration_block(progress, steps_per_second, seconds, losses, lanes, health))
+        self._losses |= {title: tags for title, tags in losses.items() if tags}
+        self._logs |= {lane: log for lane, log in logs.items() if log}
+
+        def make() -> RenderableType:
+            from legged_gym_ext.learning.status import Status  # imports rich
+
+            measures = _measures(lanes)
+            wrong, found = _wrong(health), self._losses
+            status = Status(
+                self._folder, progress, steps_per_second, seconds, found, measures, self._logs, wrong, self._rates
+            )
+            return status.drawn()
+
+        if not self._board.show(make, at_once=progress.iteration == progress.last_iteration):
+            say(iteration_block(progress, steps_per_second, seconds, losses, lanes, health))
 
     def report_evaluation(self, iteration: int, rates: Mapping[str, float], seconds: float) -> None:
         """Write what an evaluation found: success rates by tag."""
         self.recording.add({**rates, "Perf/evaluation_time": seconds}, iteration)
+        self._rates = _by_policy(rates)
         say(evaluation_block(rates, seconds))
 
 
@@ -123,11 +164,7 @@ def iteration_block(
         health: In how many environments per step something went wrong, by lane and name.
     """
     left = datetime.timedelta(seconds=round(progress.seconds_left))
-    wrong = {
-        lane: ", ".join(f"{name} {count:.2g}" for name, count in counts.items() if count > 0)
-        for lane, counts in health.items()
-        if any(count > 0 for count in counts.values())
-    }
+    wrong = _wrong(health)
     iteration, last = progress.iteration, progress.last_iteration
     lines = [
         f"iteration {iteration}/{last} ({iteration / last:.1%})   {progress.total_steps:,} steps   "
@@ -140,24 +177,46 @@ def iteration_block(
     if wrong:
         lines.append(_row("health", wrong) + "   environments per step")
     lines.append("  " + f"{'':16}" + "".join(f"{name:>12}" for name in lanes))
-    for row, style in _ROWS.items():
-        cells = (style.format(lane[row]) if row in lane else "-" for lane in lanes.values())
-        lines.append(f"  {row.replace('_', ' '):16}" + "".join(f"{cell:>12}" for cell in cells))
+    for row, cells in _measures(lanes).items():
+        lines.append(f"  {row:16}" + "".join(f"{cell:>12}" for cell in cells.values()))
     return "\n".join(lines)
 
 
 def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
     """Return the report of an evaluation: success rates by tag, ``Evaluation/<what>/<policy>``."""
-    table: dict[str, dict[str, float]] = {}
-    for tag, rate in rates.items():
-        _, what, policy = tag.split("/")
-        table.setdefault(what, {})[policy] = rate
+    table = _by_policy(rates)
     policies = dict.fromkeys(policy for row in table.values() for policy in row)
     lines = [f"  {f'success ({seconds:.0f} s)':24}" + "".join(f"{policy:>12}" for policy in policies)]
     for what, row in table.items():
         cells = (f"{row[policy]:.0%}" if policy in row else "-" for policy in policies)
         lines.append(f"  {what:24}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines)
+
+
+def _by_policy(rates: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return the success rates of an evaluation by what was evaluated, and by policy."""
+    table: dict[str, dict[str, float]] = {}
+    for tag, rate in rates.items():
+        _, what, policy = tag.split("/")
+        table.setdefault(what, {})[policy] = rate
+    return table
+
+
+def _measures(lanes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
+    """Return what is told of the lanes' episodes, by name and lane."""
+    return {
+        row.replace("_", " "): {name: style.format(lane[row]) if row in lane else "-" for name, lane in lanes.items()}
+        for row, style in _ROWS.items()
+    }
+
+
+def _wrong(health: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Return what is wrong in some environments, by lane."""
+    return {
+        lane: ", ".join(f"{name} {count:.2g}" for name, count in counts.items() if count > 0)
+        for lane, counts in health.items()
+        if any(count > 0 for count in counts.values())
+    }
 
 
 def _row(name: str, cells: Mapping[str, str]) -> str:

@@ -85,7 +85,7 @@ class ParkourRunner(OnPolicyRunner):
         self._returns = 0
         self.begun = False
         """Whether the lanes have episodes of their own."""
-        self.journal = Journal(Recording(config, self.log_dir if here().rank == 0 else None))
+        self.journal = Journal(Recording(config, self.log_dir if here().rank == 0 else None), self.log_dir)
         self.saving = Saving(self)
         self.showing = Showing(self)
 
@@ -128,7 +128,7 @@ class ParkourRunner(OnPolicyRunner):
         first, last = self.iteration, self.iteration + num_learning_iterations
         started = time.perf_counter()
         signal_name = ""
-        with StopRequest() as stop:
+        with StopRequest() as stop, self.journal.on_console():
             while self.iteration < last and not signal_name:
                 outcomes = self._iterate()
                 mean_time = (time.perf_counter() - started) / (self.iteration - first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from rsl_rl.storage import RolloutStorage
@@ -47,6 +47,9 @@ class ParkourRolloutStorage(RolloutStorage):
         image_dtype: Of the stored depth images; None = as they come.
     """
 
+    mini_batches_key: ClassVar[str] = "ppo.num_mini_batches"
+    """The configuration's, which says how many mini-batches there are to be."""
+
     def __init__(
         self,
         num_envs: int,
@@ -85,7 +88,7 @@ class ParkourRolloutStorage(RolloutStorage):
         order = self._shuffled()
         if num_mini_batches > len(order):
             of = f"{self.num_envs} environments x {self.num_transitions_per_env} steps"
-            raise UserError(f"ppo.num_mini_batches: expected at most {len(order)} ({of}), got {num_mini_batches}")
+            raise UserError(f"{self.mini_batches_key}: expected at most {len(order)} ({of}), got {num_mini_batches}")
         size = len(order) // num_mini_batches
         batches = [self._plan(order[i * size : (i + 1) * size]) for i in range(num_mini_batches)]
         for _ in range(num_epochs):
@@ -106,19 +109,23 @@ class ParkourRolloutStorage(RolloutStorage):
         seen = self.frames.index.flatten().index_select(0, samples)
         return _MiniBatch(samples, *torch.unique_consecutive(seen, return_inverse=True))
 
-    def _gather(self, batch: _MiniBatch) -> dict[str, Any]:
-        """Return the fields of a mini-batch."""
-        samples = batch.samples
-
-        def take(tensor: Tensor) -> Tensor:
-            return tensor.flatten(0, 1).index_select(0, samples)
-
-        assert self.distribution_params is not None
-        obs = TensorDict({key: take(self.observations[key]) for key in self.groups}, batch_size=[len(samples)])
+    def _seen(self, batch: _MiniBatch) -> TensorDict:
+        """Return the observations of a mini-batch."""
+        groups = {key: _take(self.observations[key], batch) for key in self.groups}
+        obs = TensorDict(groups, batch_size=[len(batch.samples)])
         if self.frames is not None and batch.seen is not None:
             obs.set_non_tensor(FRAMES, Frames(self.frames.images.index_select(0, batch.seen), batch.index))
+        return obs
+
+    def _gather(self, batch: _MiniBatch) -> dict[str, Any]:
+        """Return the fields of a mini-batch."""
+
+        def take(tensor: Tensor) -> Tensor:
+            return _take(tensor, batch)
+
+        assert self.distribution_params is not None
         return {
-            "observations": obs,
+            "observations": self._seen(batch),
             "actions": take(self.actions),
             "values": take(self.values),
             "advantages": take(self.advantages),
@@ -126,6 +133,29 @@ class ParkourRolloutStorage(RolloutStorage):
             "old_actions_log_prob": take(self.actions_log_prob),
             "old_distribution_params": tuple(take(p) for p in self.distribution_params),
         }
+
+
+def _take(tensor: Tensor, batch: _MiniBatch) -> Tensor:
+    """Return a mini-batch (batch, ...) of what is stored, (steps, num_envs, ...)."""
+    return tensor.flatten(0, 1).index_select(0, batch.samples)
+
+
+class LabelStorage(ParkourRolloutStorage):
+    """What was seen, and what another policy would have done there: the ``actions`` of its mini-batches."""
+
+    mini_batches_key = "guide.mini_batches"
+
+    def add_label(self, obs: TensorDict, actions: Tensor) -> None:
+        """Add one step of all environments: observations by group (num_envs, size), actions (num_envs, num_actions)."""
+        if self.frames is not None:
+            self.frames.add(self.step, obs[DEPTH], obs[NEW_FRAME].squeeze(-1) > 0)
+        self.observations[self.step].copy_(obs.select(*self.groups))
+        self.actions[self.step].copy_(actions)
+        self.step += 1
+
+    def _gather(self, batch: _MiniBatch) -> dict[str, Any]:
+        """Return the fields of a mini-batch."""
+        return {"observations": self._seen(batch), "actions": _take(self.actions, batch)}
 
 
 class SequenceStorage(ParkourRolloutStorage):

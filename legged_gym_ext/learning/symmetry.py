@@ -55,10 +55,14 @@ class BatchMirror:
         self, env: ParkourEnv, obs: TensorDict | None, actions: Tensor | None
     ) -> tuple[TensorDict | None, Tensor | None]:
         """Return observations and actions (2 * batch, ...): as they were, then mirrored; None stays None."""
-        both = None if obs is None else self._observations(obs)
-        return both, None if actions is None else _append(actions, self.tables["actions"])
+        return None if obs is None else self.observations(obs), None if actions is None else self.actions(actions)
 
-    def _observations(self, obs: TensorDict) -> TensorDict:
+    def actions(self, actions: Tensor) -> Tensor:
+        """Return actions (2 * batch, num_actions): as they were, then mirrored."""
+        return _append(actions, self.tables["actions"])
+
+    def observations(self, obs: TensorDict) -> TensorDict:
+        """Return the observations of twice as many samples: as they were, then mirrored."""
         groups = {name: _append(obs[name], table) for name, table in self.tables.items() if name in obs.keys()}  # noqa: SIM118
         if DEPTH in obs.keys():  # noqa: SIM118
             groups[DEPTH] = torch.cat([obs[DEPTH], self.flip(obs[DEPTH])])

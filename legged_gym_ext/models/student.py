@@ -16,7 +16,7 @@ from legged_gym_ext.groups import NEW_FRAME
 from legged_gym_ext.models.actor import FlatInput, ParkourActor
 from legged_gym_ext.models.encoders import EncoderOptions, make_encoder
 from legged_gym_ext.models.encoders.base import EncoderStep
-from legged_gym_ext.models.teacher import plain_mlp
+from legged_gym_ext.models.teacher import mlp_with_terrain, plain_mlp
 
 
 class Student(ParkourActor):
@@ -139,6 +139,8 @@ def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how:
     Returns:
         The MLP, ``cat[proprio, latent, others]`` to actions.
     """
+    if how == "columns" and teacher.terrain_dim != latent_dim:
+        return mlp_with_terrain(teacher, latent_dim)
     actor = plain_mlp(teacher)
     old = actor[0]
     assert isinstance(old, nn.Linear)
@@ -147,13 +149,8 @@ def create_depth_actor_from_teacher(teacher: ParkourActor, latent_dim: int, how:
         for layer in actor:
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
-    elif how == "spec" or teacher.terrain_dim == latent_dim:
-        new.load_state_dict({"weight": old.weight[:, : new.in_features], "bias": old.bias})
     else:
-        terrain = teacher.terrain_columns
-        latent = new.weight[:, terrain.start : terrain.start + latent_dim]
-        weight = torch.cat([old.weight[:, : terrain.start], latent, old.weight[:, terrain.stop :]], dim=1)
-        new.load_state_dict({"weight": weight, "bias": old.bias})
+        new.load_state_dict({"weight": old.weight[:, : new.in_features], "bias": old.bias})
     actor[0] = new
     return actor
 

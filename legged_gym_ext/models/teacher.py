@@ -147,6 +147,14 @@ class DepthTeacher(ParkourActor):
         dtype = torch.bfloat16 if mixed_precision else torch.float32
         self.mlp[0] = ImageLinear(first, self.num_proprio, image_shape, dtype, depth_gain, depth_block)
 
+    def begin_as(self, guide: ScandotsTeacher) -> None:
+        """Take over the weights of a guide, but for those that read its height scan: the pixels' are new."""
+        self.mlp.load_state_dict(mlp_with_terrain(guide, self._blocks).state_dict())
+        if self.distribution is not None and guide.distribution is not None:
+            self.distribution.load_state_dict(guide.distribution.state_dict())
+        if self.obs_normalization:
+            self.obs_normalizer.load_state_dict(guide.obs_normalizer.state_dict())
+
     def get_latent(  # type: ignore[override]  # the first layer takes the input in two parts
         self, obs: TensorDict, masks: Tensor | None = None, hidden_state: HiddenState = None
     ) -> _Input:
@@ -250,4 +258,17 @@ def plain_mlp(actor: MLPModel) -> nn.Sequential:
     first = mlp[0]
     if isinstance(first, ImageLinear):
         mlp[0] = first.plain()
+    return mlp
+
+
+def mlp_with_terrain(actor: ParkourActor, width: int) -> nn.Sequential:
+    """Return a copy of the actor's MLP in which what reads the terrain, ``width`` inputs, is newly initialized."""
+    mlp = plain_mlp(actor)
+    old, terrain = mlp[0], actor.terrain_columns
+    assert isinstance(old, nn.Linear)
+    new = nn.Linear(actor.obs_dim + width, old.out_features).to(old.weight.device)
+    begins = new.weight[:, terrain.start : terrain.start + width]
+    weight = torch.cat([old.weight[:, : terrain.start], begins, old.weight[:, terrain.stop :]], dim=1)
+    new.load_state_dict({"weight": weight, "bias": old.bias})
+    mlp[0] = new
     return mlp

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.atomic import replacing
-from legged_gym_ext.runs.intact import damage
+from legged_gym_ext.runs.intact import FORMAT, damage
 
-FORMAT = "legged_gym_ext checkpoint"
 VERSION = 3
 """Of the layout: counts up whenever a program of before could not read a file, or read it wrong."""
 

@@ -72,6 +72,16 @@ def store(states: list[Repository], run: Path) -> list[Path]:
     return files
 
 
+def code_state() -> list[dict[str, str | bool]]:
+    """Return, of each repository that holds the code, its name, its commit, and whether it is changed since.
+
+    Files that git does not keep do not count as a change.
+    """
+    return [
+        {"repository": state.name, "commit": state.commit, "changed": bool(state.diff)} for state in repositories()
+    ]
+
+
 def _is_tracked(file: Path) -> bool:
     try:
         with _repository(file) as repository:

@@ -107,7 +107,7 @@ def find_saved(args: argparse.Namespace) -> tuple[Config, Path]:
         wanted = str(download(args.wandb_run))
     else:
         wanted = str(paths.PRETRAINED) if args.pretrained else args.load_run or LAST_RUN
-    run = _find_run(wanted, args.task or "", args.experiment_name or "")
+    run = find_run_folder(wanted, args.task or "", args.experiment_name or "")
     checkpoint = find_checkpoint(run, args.checkpoint)
     config = load_saved_config(run / CONFIG_FILE, args.overrides)
     if args.task and Path(args.task).stem != Path(config.task).stem:
@@ -203,7 +203,22 @@ def _newest_intact(run_dir: Path, numbers: list[int]) -> Path:
     raise UserError("; ".join(damaged))
 
 
-def _find_run(load_run: str, task: str, experiment_name: str) -> Path:
+def all_runs() -> list[Path]:
+    """Return the folders of all runs of all experiments."""
+    return sorted(path.parent for path in paths.LOGS.glob(f"*/*/{CONFIG_FILE}"))
+
+
+def find_run_folder(load_run: str, task: str = "", experiment_name: str = "") -> Path:
+    """Return the folder of a run: a run's name, the path of a run's folder, or -1, the last one that has a checkpoint.
+
+    Args:
+        load_run: Says which.
+        task: Only its runs, where it is not empty.
+        experiment_name: Only that experiment's runs, where it is not empty.
+
+    Raises:
+        UserError: There is no such run.
+    """
     if (Path(load_run) / CONFIG_FILE).is_file():
         return Path(load_run)
     if task or experiment_name:
@@ -211,7 +226,7 @@ def _find_run(load_run: str, task: str, experiment_name: str) -> Path:
         if task and not experiment.is_dir():
             find_yaml(task)  # raises where there is no such task
         return find_run(experiment, load_run)
-    runs = [path.parent for path in paths.LOGS.glob(f"*/*/{CONFIG_FILE}")]
+    runs = all_runs()
     if load_run == LAST_RUN:
         runs = [run for run in runs if checkpoint_numbers(run)]
         if not runs:

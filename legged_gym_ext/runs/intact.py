@@ -9,7 +9,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
-_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
+FORMAT = "legged_gym_ext checkpoint"
+"""What a checkpoint's entry of that name says."""
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 """What the reader raises of archives that are damaged, or that never were of PyTorch."""
 
 
@@ -24,6 +26,6 @@ def damage(path: Path) -> str:
                 if part.compress_type != zipfile.ZIP_STORED or part.flag_bits & 1:
                     return f"its part '{part.filename}' is packed or locked, as PyTorch writes none"
             wrong = archive.testzip()
-    except _ERRORS:
+    except READ_ERRORS:
         return "it is cut short or damaged, or no checkpoint at all"
     return f"it is damaged: the check sum of its part '{wrong}' is wrong" if wrong else ""

@@ -6,15 +6,20 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from legged_gym_ext.config.cli import main_guard, make_parser, parse
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.runs.events import Curve, read_curves
 from legged_gym_ext.runs.folder import find_saved
+
+if TYPE_CHECKING:  # imported where it is drawn: matplotlib takes its time
+    from matplotlib.axes import Axes
 
 PANELS = {
     "return of an episode": "Return/*",
     "length of an episode, control steps": "EpisodeLength/*",
+    "success rate of episodes": "SuccessRate/*",
     "progress along the course, m": "Progress/*",
     "speed toward the waypoint, m/s": "Speed/toward_waypoint/*",
     "terrain level": "TerrainLevel/*",
@@ -41,43 +46,49 @@ def plot_run(folder: Path, output: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = {title: found for title, tag in PANELS.items() if (found := _find(tag, scalars))}
+    panels = find_panels(scalars)
     rows = math.ceil(len(panels) / _COLUMNS)
     size = (4.4 * _COLUMNS, 3.5 * rows)
     figure, axes = pyplot.subplots(rows, _COLUMNS, figsize=size, constrained_layout=True, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, (title, lines) in zip(axes.flat, panels.items(), strict=False):
-        for label, points in lines.items():
-            axis.plot([p.step for p in points], [p.value for p in points], label=label, linewidth=1)
-        if PANELS[title] in _LOGARITHMIC:
-            axis.set_yscale("log")
-        if len(lines) > 1:
-            axis.legend(fontsize="small")
-        axis.set_title(title)
-        axis.set_xlabel("iteration")
-        axis.grid(alpha=0.3)
+        draw_panel(axis, title, lines)
     figure.suptitle(folder.name)
     figure.savefig(output, dpi=100)
     pyplot.close(figure)
 
 
-def _find(tag: str, scalars: Mapping[str, Any]) -> dict[str, Any]:
+def find_panels(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
+    """Return the curves of each panel that has any, by title and label."""
+    return {title: found for title, tag in PANELS.items() if (found := find_lines(tag, curves))}
+
+
+def draw_panel(axis: Axes, title: str, lines: Mapping[str, Curve]) -> None:
+    """Draw one panel with its ``lines``, by label."""
+    for label, curve in lines.items():
+        axis.plot(curve.steps, curve.values, label=label, linewidth=1)
+    if PANELS[title] in _LOGARITHMIC:
+        axis.set_yscale("log")
+    if len(lines) > 1:
+        axis.legend(fontsize="small")
+    axis.set_title(title)
+    axis.set_xlabel("iteration")
+    axis.grid(alpha=0.3)
+
+
+def find_lines(tag: str, scalars: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves that the ``tag`` of a panel stands for, by label."""
     pattern = "([^/]+)".join(map(re.escape, tag.split("*")))
     found = {name: re.fullmatch(pattern, name) for name in scalars}
     return {match[1] if match.groups() else name: scalars[name] for name, match in found.items() if match}
 
 
-def _scalars(folder: Path) -> dict[str, Any]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    tags = events.Tags()["scalars"]
-    if not tags:
+def _scalars(folder: Path) -> dict[str, Curve]:
+    curves = read_curves(folder)
+    if not curves:
         raise UserError(f"no TensorBoard events in '{folder}'; train with --logger tensorboard")
-    return {tag: events.Scalars(tag) for tag in tags}
+    return curves
 
 
 def main(argv: list[str]) -> None:

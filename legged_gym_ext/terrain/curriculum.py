@@ -14,7 +14,7 @@ from legged_gym_ext.config.schema import CurriculumConfig
 _LEAST = 1.0  # m of the course that one must have crossed to move up, however little the commands asked for
 
 
-def choose(random: Tensor, count: int) -> Tensor:
+def choose(random: Tensor, count: int | Tensor) -> Tensor:
     """Turn random numbers into choices among 0 .. ``count`` - 1, (N,) long: of a variant, for example."""
     return (random * count).long()  # below count: the largest float32 under 1, times count, does not round up to it
 
@@ -45,8 +45,8 @@ def next_level(
     levels: int,
     course_length: float,
     config: CurriculumConfig,
-) -> Tensor:
-    """Return the levels (N,) long of the next episodes.
+) -> tuple[Tensor, Tensor]:
+    """Return the levels (N,) long of the next episodes, and who is promoted from the highest, (N,) bool.
 
     Args:
         level: Levels of the episodes so far, (N,) long.
@@ -60,10 +60,49 @@ def next_level(
         config: Shares, of the course or of the commanded distance if that is less, that promote and demote.
     """
     if not config.enabled:
-        return level
+        return level, torch.zeros_like(finished)
     asked = commanded.clamp(max=course_length)  # who is told to walk slowly cannot reach the end in time
     promoted = progress >= (config.promote * asked).clamp(min=_LEAST)
     demoted = progress < config.demote * asked
     moved = (level + promoted.long() - demoted.long()).clamp(min=0)
-    moved = torch.where(moved >= levels, choose(random, levels), moved)
-    return torch.where(finished, moved, level)
+    mastered = moved >= levels
+    moved = torch.where(mastered, choose(random, levels), moved)
+    return torch.where(finished, moved, level), mastered & finished
+
+
+def reassign(
+    kind: Tensor, level: Tensor, mastered: Tensor, random: Tensor, levels: int, shares: Tensor, even_share: float
+) -> tuple[Tensor, Tensor]:
+    """Send environments that have mastered their kind of terrain to where more is to be learned.
+
+    Of all environments, ``even_share`` is for the kinds in their proportions; the rest is for them in proportion to the
+    levels that they have still to climb, on average. Who has mastered a kind that has more than that goes to one
+    that has less, at a random level up to the mean one there.
+
+    Args:
+        kind: Of terrain, (N,) long.
+        level: Of the next episodes, (N,) long.
+        mastered: Who may go, (N,) bool.
+        random: Uniform in [0, 1), (N,).
+        levels: Number of levels.
+        shares: The kinds' proportions, (K,), more than 0.
+        even_share: 0 to 1.
+
+    Returns:
+        Kinds and levels, each (N,) long.
+    """
+    kinds = len(shares)
+    both = torch.stack([torch.ones_like(random), level.float()])
+    count, summed = both.new_zeros(2, kinds).index_add_(1, kind, both)
+    mean = summed / count.clamp(min=1)
+    to_climb = (levels - mean) * shares
+    wanted = len(kind) * torch.lerp(to_climb / to_climb.sum(), shares / shares.sum(), even_share)
+    short = (wanted - count).clamp(min=0)
+    # The kind in whose part of the sum of all shortages the random number falls.
+    ends = short.cumsum(0)
+    place = random * ends[-1]
+    chosen = torch.searchsorted(ends, place, right=True).clamp(max=kinds - 1)
+    within = ((place - (ends - short)[chosen]) / short[chosen].clamp(min=1e-6)).clamp(0, 1 - 1e-6)
+    goes = mastered & (count > wanted)[kind] & (ends[-1] > 0)
+    lowered = choose(within, mean[chosen].long() + 1)
+    return torch.where(goes, chosen, kind), torch.where(goes, lowered, level)

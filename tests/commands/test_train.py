@@ -16,6 +16,8 @@ from legged_gym_ext.config.files import load_saved_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.checkpoint import save_checkpoint
+from legged_gym_ext.runs.origin import read_origin
+from legged_gym_ext.runs.running import is_running
 from legged_gym_ext.tasks import register
 
 
@@ -42,6 +44,7 @@ def test_train_builds_env_then_folder_then_runner_and_resumes(logs: Path, monkey
 
         def learn(self, iterations: int) -> None:
             calls.append(("learn", iterations))
+            assert is_running(self.log_dir) and read_origin(self.log_dir)["versions"]["torch"] == torch.__version__
             save_checkpoint({"iteration": iterations}, self.log_dir / f"model_{iterations}.pt")
 
     env = StandIn()
@@ -56,7 +59,7 @@ def test_train_builds_env_then_folder_then_runner_and_resumes(logs: Path, monkey
     train.main(["--task=recorded", "--num_envs=5", "--max_iterations=3"])
     first = calls[1][3]
     assert calls == [("env", 5, "cpu"), ("runner", env, 5, first, "cpu"), ("learn", 3)]
-    assert env.closed
+    assert env.closed and not is_running(first)
     assert str(first) in capsys.readouterr().out
 
     calls.clear()

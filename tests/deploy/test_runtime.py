@@ -350,6 +350,35 @@ def test_a_late_act_is_damped(policy: Policy, clock: Clock):
     assert policy.act(state).mode is Mode.POLICY
 
 
+@pytest.mark.parametrize(
+    ("interval", "reason"),
+    [
+        (0.7, ""),
+        (1.4, ""),
+        (0.64, "act() came every 0.0128 s, on the mean of 50 (trained: 0.0200 s)"),
+        (0.0, "act() came every 0.0000 s, on the mean of 50 (trained: 0.0200 s)"),
+        (1.6, "act() came every 0.0320 s, on the mean of 50 (trained: 0.0200 s)"),
+    ],
+)
+def test_another_rate_than_the_policys_is_damped(policy: Policy, clock: Clock, interval: float, reason: str):
+    """The memory and the gait clock count steps. A few quick or slow ones do not matter."""
+    state, rng = a_state(policy), np.random.default_rng(4)
+    clock.now += 7.0  # from the reset to the first one is no interval
+    for quick_and_slow in (0.1, 1.9) * 60:
+        policy.set_depth(random_image(policy, rng))
+        assert policy.act(state).mode is Mode.POLICY
+        clock.now += quick_and_slow * PERIOD
+    policy.reset()
+    for _ in range(100):
+        policy.set_depth(random_image(policy, rng))
+        command = policy.act(state)
+        clock.now += interval * PERIOD
+    assert command.reason == reason
+    policy.reset()
+    policy.set_depth(random_image(policy, rng))
+    assert policy.act(state).mode is Mode.POLICY
+
+
 @pytest.mark.parametrize("how", ["raises", "nan"])
 def test_networks_that_fail_are_damped(policy: Policy, monkeypatch: pytest.MonkeyPatch, how: str):
     def run(binding: Any) -> None:

@@ -231,6 +231,28 @@ def test_episodes_start_with_the_configured_speeds_headings_and_poses() -> None:
             assert spread(column, -0.02, 0.02)
 
 
+def test_who_has_mastered_a_kind_is_on_tiles_of_another_then() -> None:
+    """And only who has: everybody else, and everybody where all stay, keeps the kind."""
+    config = plain_config()
+    config.curriculum.even_share = 0.0
+    env = ParkourEnv(config, N, CPU)
+    kinds, top = len(env.library.kinds), config.terrain.levels - 1
+    for even_share in (0.0, 1.0):
+        config.curriculum.even_share = even_share
+        kind = torch.arange(N) % kinds
+        env.place(kind, torch.where(kind < 4, top, 0))  # half of the kinds are easy
+        over, far = torch.rand(N) < 0.7, torch.rand(N) < 0.7
+        env.state.progress[:] = torch.where(far, config.terrain.length, 0.5 * config.terrain.length)
+        env.state.episode_length[over] = env.max_episode_length
+        env.step(still(env))
+        moved = env.state.terrain_kind != kind
+        assert not moved[~(over & far & (kind < 4))].any()
+        assert moved.any() == (even_share == 0.0)
+        assert (env.state.terrain_kind[moved] >= 4).all() and (env.state.terrain_level[moved] <= 1).all()
+        tile = env.library.tile_index(env.state.terrain_kind, env.state.terrain_level, torch.zeros(N, dtype=torch.long))
+        assert ((env.simulator.tile - tile >= 0) & (env.simulator.tile - tile < config.terrain.variants)).all()
+
+
 def test_commanded_speeds_move_from_the_first_range_to_the_last_with_the_level() -> None:
     config = plain_config()
     config.commands.start_speed, config.commands.forward_speed = [0.1, 0.2], [0.5, 1.0]

@@ -11,7 +11,7 @@ import git
 import pytest
 
 import legged_gym_ext
-from legged_gym_ext.runs.code_state import tracked_files
+from legged_gym_ext.runs.code_state import code_state, tracked_files
 
 PACKAGE = Path(legged_gym_ext.__file__).resolve()
 
@@ -32,6 +32,28 @@ def test_a_repository_that_merely_holds_the_package_is_not_told(
     assert tracked_files() == [str(tmp_path / "mine.py")]
     repository.index.add(["venv/legged_gym_ext/__init__.py"])
     assert tracked_files() == [str(installed), str(tmp_path / "mine.py")]
+
+
+def test_the_state_is_the_commit_and_whether_files_have_changed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mine" / "program.py"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr(legged_gym_ext, "__file__", str(program))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(program), raising=False)
+    assert code_state() == []
+    repository = git.Repo.init(program.parent)
+    repository.index.add(["program.py"])
+    assert code_state() == []  # no commit yet
+    author = git.Actor("a", "a@b")
+    commit = repository.index.commit("first", author=author, committer=author).hexsha
+    state = {"repository": "mine", "commit": commit, "changed": False}
+    assert code_state() == [state]
+    (program.parent / "notes").touch()  # git does not keep it
+    assert code_state() == [state]
+    program.write_text("1", "utf-8")
+    assert code_state() == [{**state, "changed": True}]
 
 
 @pytest.mark.skipif(not (PACKAGE.parents[1] / ".git").exists(), reason="no clone")

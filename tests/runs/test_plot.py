@@ -15,7 +15,7 @@ from legged_gym_ext.runs import plot
 def test_panels_have_what_was_logged_and_none_is_empty(tmp_path: Path) -> None:
     make(tmp_path, small_config(logger="tensorboard")).learn(3)
     scalars = plot._scalars(tmp_path)
-    found = {title: list(plot._find(tag, scalars)) for title, tag in plot.PANELS.items()}
+    found = {title: list(plot.find_lines(tag, scalars)) for title, tag in plot.PANELS.items()}
     assert found["return of an episode"] == ["teacher", "student"]
     assert found["distillation loss"] == ["Distill/loss"] and found["spread of actions, fine-tuning"] == []
     plot.plot_run(tmp_path, tmp_path / "curves.png")
@@ -24,8 +24,8 @@ def test_panels_have_what_was_logged_and_none_is_empty(tmp_path: Path) -> None:
 
 def test_kinds_are_told_from_lanes() -> None:
     scalars = dict.fromkeys(["TerrainLevel/teacher", "TerrainLevel/gaps/teacher", "TerrainLevel/gaps/student"])
-    assert list(plot._find("TerrainLevel/*", scalars)) == ["teacher"]
-    assert list(plot._find("TerrainLevel/*/teacher", scalars)) == ["gaps"]
+    assert list(plot.find_lines("TerrainLevel/*", scalars)) == ["teacher"]
+    assert list(plot.find_lines("TerrainLevel/*/teacher", scalars)) == ["gaps"]
 
 
 def test_a_run_without_curves_is_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from legged_gym_ext.config.schema import CurriculumConfig, TerrainConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.__main__ import main
 from legged_gym_ext.terrain.boxes import ABSENT, MAX_BOXES
-from legged_gym_ext.terrain.curriculum import choose, first_level, next_level
+from legged_gym_ext.terrain.curriculum import choose, first_level, next_level, reassign, share_of
 from legged_gym_ext.terrain.kinds import KINDS
 from legged_gym_ext.terrain.library import TerrainLibrary, build_library
 
@@ -339,7 +339,7 @@ def moved(level, progress, commanded, random=0.0, finished=True, **config) -> in
             LEVELS,
             LENGTH,
             CurriculumConfig(promote=0.8, demote=0.4, **config),
-        )
+        )[0]
     )
 
 
@@ -359,13 +359,16 @@ def test_curriculum():
     assert moved(3, progress=0.05, commanded=0.0) == 3  # told to stand
     assert moved(3, progress=0.9, commanded=0.5) == 3
     assert moved(3, progress=1.1, commanded=0.5) == 4
+    assert moved(3, progress=8.0, commanded=10.0) == 4  # the share itself is enough
+    assert moved(3, progress=4.0, commanded=10.0) == 3
+    assert moved(3, progress=1.0, commanded=0.5) == 4
     assert moved(LEVELS - 1, progress=0.5 * LENGTH, commanded=LENGTH) == LEVELS - 1
 
 
 def test_the_top_level_is_followed_by_any_level():
     count = 10_000
     random = torch.rand(count, generator=torch.Generator().manual_seed(0))
-    levels = next_level(
+    levels, mastered = next_level(
         torch.full((count,), LEVELS - 1),
         torch.ones(count, dtype=torch.bool),
         torch.full((count,), LENGTH),
@@ -375,10 +378,39 @@ def test_the_top_level_is_followed_by_any_level():
         LENGTH,
         CurriculumConfig(),
     )
-    assert levels.dtype == torch.long
+    assert levels.dtype == torch.long and mastered.all()
     share = torch.bincount(levels) / count
     assert len(share) == LEVELS
     assert (share - 1 / LEVELS).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("even_share", [0.0, 0.4, 1.0])
+def test_who_has_mastered_a_kind_goes_where_there_is_most_to_climb(even_share):
+    generator = torch.Generator().manual_seed(5)
+    count, shares = 6000, torch.tensor([1.0, 2.0, 1.0, 1.0])
+    mean_level = torch.tensor([7.5, 5.0, 0.5, 2.0])
+    kind = torch.multinomial(shares, count, replacement=True, generator=generator)
+    level = (mean_level[kind] + torch.rand(count, generator=generator) * 2 - 0.5).long().clamp(max=LEVELS - 1)
+    counts, rounds = [], 60
+    for _ in range(rounds):
+        mastered = (torch.rand(count, generator=generator) < 0.05) & (kind < 2)
+        before = kind, level
+        means = torch.stack([level[kind == k].float().mean() for k in range(4)])
+        random = torch.rand(count, generator=generator)
+        kind, level = reassign(*before, mastered, random, LEVELS, shares, even_share)
+        goes = kind != before[0]
+        assert (goes <= mastered).all() and torch.equal(level[~goes], before[1][~goes])
+        assert (level[goes] <= means[kind[goes]]).all() and (level >= 0).all()
+        counts.append(torch.bincount(kind, minlength=4) / count)
+    even = (shares / shares.sum()).tolist()
+    means = [level[kind == k].float().mean().item() for k in range(4)]
+    climb = [share * (LEVELS - mean) for share, mean in zip(shares.tolist(), means, strict=True)]
+    wanted = [(1 - even_share) * c / sum(climb) + even_share * e for c, e in zip(climb, even, strict=True)]
+    if even_share == 1:  # but for the chance that dealt them
+        assert counts[-1].tolist() == pytest.approx(even, abs=0.02)
+    else:
+        assert counts[-1].tolist() == pytest.approx(wanted, abs=0.015)
+        assert counts[-1][2] > counts[0][2] and counts[-1][0] < even[0]
 
 
 def test_choices_are_in_range_for_the_largest_random_number():
@@ -390,6 +422,14 @@ def test_choices_are_in_range_for_the_largest_random_number():
 def test_first_levels():
     random = torch.linspace(0.0, 0.999, 100)
     assert first_level(random, CurriculumConfig(start_level=2)).unique().tolist() == [0, 1, 2]
+
+
+def test_what_grows_with_the_level_is_complete_from_its_level_on():
+    level = torch.arange(6)
+    assert share_of(level, 4).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert share_of(level, 0.5).tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    everywhere = share_of(level, 0)
+    assert everywhere.tolist() == [1.0] * 6 and everywhere.dtype == torch.float32
 
 
 # ---- picture

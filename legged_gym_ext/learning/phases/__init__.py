@@ -6,9 +6,13 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.learning.phases.base import Phase
 from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.phases.finetune import Finetune
+from legged_gym_ext.learning.phases.guide import Guide
+from legged_gym_ext.learning.phases.imitation import Imitation
 from legged_gym_ext.learning.phases.ppo import TeacherPPO
 
 PHASES: dict[str, type[Phase]] = {
+    "guide": Guide,
+    "imitation": Imitation,
     "ppo": TeacherPPO,
     "distillation": Distillation,
     "finetune": Finetune,

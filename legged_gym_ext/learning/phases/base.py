@@ -38,6 +38,10 @@ class Setting:
     phases: Mapping[str, Phase]
     """Those made before."""
 
+    def teacher_is_ready(self) -> bool:
+        """Return whether the teacher is what PPO and the student begin with: no phase prepares it any more."""
+        return all(phase.done for phase in self.phases.values())
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -81,6 +85,11 @@ class Phase(ABC):
     def make(cls, setting: Setting) -> Self:
         """Make the phase."""
         return cls()
+
+    @property
+    def done(self) -> bool:
+        """Return whether nothing is left to be prepared for the phases that wait for that; most prepare nothing."""
+        return True
 
     def check(self) -> None:
         """Raise a UserError where it cannot begin with what is loaded."""

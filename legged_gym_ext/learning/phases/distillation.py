@@ -7,7 +7,7 @@ with a recurrent student and truncated backpropagation through time.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -70,6 +70,7 @@ class Distillation(Phase):
         device: Of the networks and the stored experience.
         teacher_statistics: Of the teacher's own episodes; None where it plays none, and nothing is distilled.
         bfloat16: Run the student under bfloat16 autocast, and store images so.
+        ready: Tells whether there is a teacher to learn from.
     """
 
     title = "distillation"
@@ -87,6 +88,7 @@ class Distillation(Phase):
         device: torch.device | str,
         teacher_statistics: EpisodeStatistics | None,
         bfloat16: bool = False,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self.teacher, self.student, self.config = teacher, student, config
         self.init_from_teacher = init_from_teacher
@@ -94,6 +96,7 @@ class Distillation(Phase):
         self.device = torch.device(device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
         self.teacher_statistics = teacher_statistics
+        self.ready = ready
         self.rounds = 0
         """Distillations done so far."""
         self.optimizer = torch.optim.Adam(
@@ -149,6 +152,7 @@ class Distillation(Phase):
             setting.device,
             teacher_lane.statistics if teacher_lane else None,
             setting.bfloat16,
+            setting.teacher_is_ready,
         )
 
     def due(self, iteration: int) -> bool:
@@ -158,7 +162,7 @@ class Distillation(Phase):
         is soon outdated.
         """
         start, start_level = self.config.start, self.config.start_level
-        if (iteration - start) % self.config.interval:
+        if (iteration - start) % self.config.interval or not self.ready():
             return False
         if self.rounds > 0 or iteration >= start:
             return True

@@ -87,15 +87,14 @@ class Finetune(Phase):
             device,
             image_dtype,
         )
-        ranks = {"global_rank": teacher.gpu_global_rank, "world_size": teacher.gpu_world_size}
+        assert isinstance(teacher, ParkourPPO)
         algorithm = rsl_rl_ppo(config.ppo) | {
             "num_learning_epochs": config.finetune.num_learning_epochs,
             "num_mini_batches": config.finetune.num_mini_batches,
             "learning_rate": config.finetune.learning_rate,
         }
         # Without symmetry: nobody knows the mirror image of a memory.
-        critic = deepcopy(teacher.critic)
-        alg = ParkourPPO.make(actor, critic, storage, device, ranks if teacher.is_multi_gpu else None, **algorithm)
+        alg = teacher.another(actor, deepcopy(teacher.critic), storage, algorithm)
         return cls(alg, teacher.critic, distillation, config.finetune, config.ppo)
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ After Schulman et al., "Proximal Policy Optimization Algorithms", 2017. The algo
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -66,6 +66,13 @@ class ParkourPPO(PPO):
         assert isinstance(alg.optimizer, torch.optim.Adam)
         alg.updates = SoundUpdates(alg.optimizer)
         return alg
+
+    def another(
+        self, actor: MLPModel, critic: MLPModel, storage: ParkourRolloutStorage, arguments: dict[str, Any]
+    ) -> Self:
+        """Make the algorithm for another policy, with the same ranks; rsl_rl's ``arguments``."""
+        ranks = {"global_rank": self.gpu_global_rank, "world_size": self.gpu_world_size}
+        return self.make(actor, critic, storage, self.device, ranks if self.is_multi_gpu else None, **arguments)
 
     @staticmethod
     def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> ParkourPPO:
@@ -146,19 +153,54 @@ class ParkourPPO(PPO):
             group |= {"lr": self.learning_rate, "initial_lr": begin}
 
 
+def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) -> Outcome:
+    """Let a policy act for a rollout, and learn from it.
+
+    Args:
+        alg: The algorithm, with the networks and the storage.
+        lane: Where the policy acts.
+        config: Of the algorithm.
+        section: Of the log.
+    """
+    start = time.perf_counter()
+    with lane.turn() as env:
+        alg.collect(env, lane.statistics)
+    alg.entropy_coef = entropy_coef(config, collectives.mean(lane.statistics.level))
+    barrier()  # what runs for the first time is compiled, which takes one rank longer than another
+    collected = time.perf_counter()
+    losses = {f"{section}/{name}": float(value) for name, value in alg.update().items() if name != "symmetry"}
+    losses |= {
+        f"{section}/learning_rate": alg.learning_rate,
+        "Policy/mean_std": alg.get_policy().output_std.mean().item(),
+    }
+    counts, spoiled = alg.updates.pop(section)
+    seconds = {"collection": collected - start, "learning": time.perf_counter() - collected}
+    return Outcome(losses | counts, seconds, spoiled)
+
+
+def entropy_coef(config: PPOConfig, level: float) -> float:
+    """Return the weight of the entropy with the environments at a terrain level, on average.
+
+    Who begins must try out much to find a gait; on a hard course much noise is a fall. It moves with the level.
+    """
+    share = share_of(torch.tensor(level, dtype=torch.float64), config.full_at_level).item()
+    return config.start_entropy_coef + (config.entropy_coef - config.start_entropy_coef) * share
+
+
 class TeacherPPO(Phase):
     """In every iteration the teacher acts for a rollout and learns from it.
 
     Args:
         alg: The algorithm, with the networks and the storage.
         config: Its configuration.
+        ready: Tells whether the teacher may begin.
     """
 
     title = "PPO"
     lane = "teacher"
 
-    def __init__(self, alg: ParkourPPO, config: PPOConfig) -> None:
-        self.alg, self.config = alg, config
+    def __init__(self, alg: ParkourPPO, config: PPOConfig, ready: Callable[[], bool]) -> None:
+        self.alg, self.config, self.ready = alg, config, ready
 
     @classmethod
     def learns(cls, config: Config) -> bool:
@@ -174,41 +216,15 @@ class TeacherPPO(Phase):
     def make(cls, setting: Setting) -> Self:
         """Make the phase of rsl_rl's algorithm."""
         assert isinstance(setting.alg, ParkourPPO)
-        return cls(setting.alg, setting.config.ppo)
+        return cls(setting.alg, setting.config.ppo, setting.teacher_is_ready)
 
     def due(self, iteration: int) -> bool:
-        """Return True."""
-        return True
+        """Return whether the teacher has begun, where it begins as somebody's image."""
+        return self.ready()
 
     def run(self, lane: Lane) -> Outcome:
         """Collect a rollout and learn from it."""
-        start = time.perf_counter()
-        with lane.turn() as env:
-            self.collect(env, lane.statistics)
-        self.alg.entropy_coef = self.entropy_coef(collectives.mean(lane.statistics.level))
-        barrier()  # what runs for the first time is compiled, which takes one rank longer than another
-        collected = time.perf_counter()
-        losses = {f"Loss/{name}": float(value) for name, value in self.alg.update().items() if name != "symmetry"}
-        losses |= {
-            "Loss/learning_rate": self.alg.learning_rate,
-            "Policy/mean_std": self.alg.get_policy().output_std.mean().item(),
-        }
-        counts, spoiled = self.alg.updates.pop("Loss")
-        seconds = {"collection": collected - start, "learning": time.perf_counter() - collected}
-        return Outcome(losses | counts, seconds, spoiled)
-
-    def entropy_coef(self, level: float) -> float:
-        """Return the weight of the entropy with the environments at a terrain level, on average.
-
-        Who begins must try out much to find a gait; on a hard course much noise is a fall. It moves with the level.
-        """
-        config = self.config
-        share = share_of(torch.tensor(level, dtype=torch.float64), config.full_at_level).item()
-        return config.start_entropy_coef + (config.entropy_coef - config.start_entropy_coef) * share
-
-    def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
-        """Let the teacher act for a rollout, and store it."""
-        self.alg.collect(env, statistics)
+        return act_and_learn(self.alg, lane, self.config, "Loss")
 
     def policy(self) -> MLPModel:
         """Return the teacher."""

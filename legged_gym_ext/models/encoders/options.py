@@ -36,8 +36,8 @@ class SpecOptions(EncoderOptions):
 
     smallest_image = 10
     kind: str = kind_name("spec")
-    gru_hidden: int = count(512)
-    fusion_hidden: int = count(128)
+    gru_hidden: int = count(512)  # size of the GRU's memory
+    fusion_hidden: int = count(128)  # width of the layer that sees image and proprioception
 
 
 @dataclass
@@ -46,5 +46,5 @@ class LightOptions(EncoderOptions):
 
     smallest_image = 9
     kind: str = kind_name("light")
-    gru_hidden: int = count(128)
-    image_features: int = count(64)
+    gru_hidden: int = count(128)  # size of the GRU's memory
+    image_features: int = count(64)  # numbers that the convolutions make of an image

@@ -22,8 +22,8 @@ class BeamsConfig:
     """Narrow paths between platforms."""
 
     proportion: float = not_negative(1.0)
-    width: list[float] = at_difficulties(4.0, 0.3, POSITIVE)
-    length: list[float] = at_difficulties(1.5, 2.0, POSITIVE)
+    width: list[float] = at_difficulties(4.0, 0.3, POSITIVE)  # of a beam
+    length: list[float] = at_difficulties(1.5, 2.0, POSITIVE)  # and its length
 
 
 def beams(difficulty: float, rng: Generator, config: BeamsConfig, terrain: TerrainConfig) -> Tile:

@@ -21,7 +21,7 @@ class GapsConfig:
     """Gaps between platforms."""
 
     proportion: float = not_negative(1.0)
-    width: list[float] = at_difficulties(0.02, 0.8)
+    width: list[float] = at_difficulties(0.02, 0.8)  # of a gap
     length: list[float] = at_difficulties(1.4, 1.0, POSITIVE)  # of a platform, at least
 
 

@@ -22,8 +22,8 @@ class HurdlesConfig:
     """Bars to climb over."""
 
     proportion: float = not_negative(1.0)
-    height: list[float] = at_difficulties(0.015, 0.4)
-    thickness: list[float] = at_difficulties(0.3, 0.12, POSITIVE)
+    height: list[float] = at_difficulties(0.015, 0.4)  # of a hurdle
+    thickness: list[float] = at_difficulties(0.3, 0.12, POSITIVE)  # of it, along the course
     spacing: list[float] = at_difficulties(1.8, 1.4, POSITIVE)  # free ground between two bars, at least
 
 

@@ -22,8 +22,8 @@ class StairsConfig:
     """Flights of stairs, up and down again."""
 
     proportion: float = not_negative(1.0)
-    rise: list[float] = at_difficulties(0.01, 0.2)
-    run: list[float] = at_difficulties(0.5, 0.3, POSITIVE)
+    rise: list[float] = at_difficulties(0.01, 0.2)  # height of a step
+    run: list[float] = at_difficulties(0.5, 0.3, POSITIVE)  # and how far it is to the next
 
 
 def stairs(difficulty: float, rng: Generator, config: StairsConfig, terrain: TerrainConfig) -> Tile:

@@ -1,0 +1,118 @@
+"""PPO of a guide: a policy that sees a height scan, and learns before the depth teacher does.
+
+That who sees heights learns first, and who sees pixels learns from that, is after Agarwal et al., "Legged Locomotion in
+Challenging Terrains using Egocentric Vision", 2022; here it is the teacher that begins so, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, Self
+
+from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_class
+from torch import nn
+
+from legged_gym_ext.config.schema import Config, GuideConfig, PPOConfig
+from legged_gym_ext.learning import networks
+from legged_gym_ext.learning.lanes import Lane
+from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
+from legged_gym_ext.learning.phases.ppo import ParkourPPO, TeacherPPO, act_and_learn, rsl_rl_ppo
+from legged_gym_ext.learning.storage import ParkourRolloutStorage
+from legged_gym_ext.models.teacher import ScandotsTeacher
+from legged_gym_ext.processes import collectives
+
+
+class Guide(Phase):
+    """In every iteration, until it is good enough, the guide acts on the teacher's lane and learns from it.
+
+    Args:
+        alg: The algorithm, with the networks and the storage.
+        config: When it is good enough.
+        ppo: The configuration of the algorithm.
+    """
+
+    title = "guide"
+    lane = TeacherPPO.lane
+
+    def __init__(self, alg: ParkourPPO, config: GuideConfig, ppo: PPOConfig) -> None:
+        self.alg, self.config, self.ppo = alg, config, ppo
+        self.rounds = 0
+        """Iterations so far."""
+        self._done = False
+
+    @classmethod
+    def enabled(cls, config: Config) -> bool:
+        """Return whether the teacher is to be guided."""
+        return config.guide.enabled
+
+    @classmethod
+    def learns(cls, config: Config) -> bool:
+        """Return whether the teacher is still being trained."""
+        return TeacherPPO.learns(config)
+
+    @classmethod
+    def steps(cls, config: Config) -> int:
+        """Return the steps of a rollout."""
+        return TeacherPPO.steps(config)
+
+    @classmethod
+    def make(cls, setting: Setting) -> Self:
+        """Make the guide, and its PPO, which is as the teacher's."""
+        config, env, device, teacher = setting.config, setting.env, setting.device, setting.alg
+        assert isinstance(teacher, ParkourPPO)
+        kind = "scandots"
+        groups = {"guide": networks.actor_groups(config, kind), "critic": networks.critic_groups(config)}
+        actor_class, arguments = resolve_class(networks.actor(config, kind))
+        actor = actor_class(setting.obs, groups, "guide", env.num_actions, **arguments).to(device)
+        steps = cls.steps(config) if cls.learns(config) else 0
+        storage = ParkourRolloutStorage(
+            env.num_envs, steps, setting.obs, groups["guide"] + groups["critic"], env.num_actions, device
+        )
+        alg = teacher.another(actor, deepcopy(teacher.critic), storage, rsl_rl_ppo(config.ppo))
+        alg.symmetry = teacher.symmetry
+        return cls(alg, config.guide, config.ppo)
+
+    @property
+    def done(self) -> bool:
+        """Return whether it has learned enough."""
+        return self._done
+
+    @property
+    def actor(self) -> ScandotsTeacher:
+        """Return the guide itself."""
+        actor = self.alg.actor
+        assert isinstance(actor, ScandotsTeacher)
+        return actor
+
+    def due(self, iteration: int) -> bool:
+        """Return whether it has not."""
+        return not self.done
+
+    def run(self, lane: Lane) -> Outcome:
+        """Collect a rollout and learn from it."""
+        outcome = act_and_learn(self.alg, lane, self.ppo, "Guide")
+        self.rounds += 1
+        level = collectives.mean(lane.statistics.level)
+        self._done = level >= self.config.level or self.rounds >= self.config.iterations
+        return outcome
+
+    def policy(self) -> MLPModel | None:
+        """Return the guide, as long as it acts."""
+        return None if self.done else self.actor
+
+    def modules(self) -> Sequence[nn.Module]:
+        """Return guide and critic."""
+        return self.alg.actor, self.alg.critic
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return rsl_rl's state of networks and optimizer, and how far it is."""
+        return {"rounds": self.rounds, "done": self.done, "algorithm": self.alg.save()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state, but with the learning rate that this run was given."""
+        self.rounds, self._done = int(state["rounds"]), bool(state["done"])
+        self.alg.load(state["algorithm"], load_cfg=None, strict=True)
+        self.alg.updates.check_loaded()
+        self.alg.go_on_from(self.alg.learning_rate, self.ppo.learning_rate, self.ppo.schedule)

@@ -1,0 +1,262 @@
+"""The guide and its image: who learns when, what the teacher begins with, that imitation gets near, and resuming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dummy_env import DummyEnv, small_config
+from dummy_runner import assert_same, make, teacher_ppo
+from tensordict import TensorDict
+
+from legged_gym_ext.config.rules import validate
+from legged_gym_ext.config.schema import Config
+from legged_gym_ext.errors import UserError
+from legged_gym_ext.learning.phases.guide import Guide
+from legged_gym_ext.learning.phases.imitation import Imitation
+from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.learning.storage import LabelStorage
+from legged_gym_ext.models.teacher import FRAMES, DepthTeacher, ScandotsTeacher
+from legged_gym_ext.runs.checkpoint import load_checkpoint
+
+ENVS = 6
+BLOCKS = 80
+"""Of 2 x 2 of the dummy environment's 20 x 16 pixels."""
+
+
+def config_of(**guide: Any) -> Config:
+    config = small_config(precision="float32")
+    config.teacher.depth_block, config.teacher.depth_gain = 2, 1.0
+    config.guide.enabled = True
+    values: dict[str, Any] = {"level": 1e9, "iterations": 2, "rounds": 3, "steps_per_env": 5, "mini_batches": 3}
+    for name, value in (values | guide).items():
+        setattr(config.guide, name, value)
+    return config
+
+
+def phases(runner: ParkourRunner) -> tuple[Guide, Imitation]:
+    guide, imitation = runner.phases["guide"], runner.phases["imitation"]
+    assert isinstance(guide, Guide) and isinstance(imitation, Imitation)
+    return guide, imitation
+
+
+def turns(runner: ParkourRunner, iterations: int) -> list[list[str]]:
+    """Return which phases ran in each iteration."""
+    ran: list[list[str]] = []
+    report = runner._report
+
+    def note(outcomes: Any, *rest: Any) -> None:
+        ran.append(list(outcomes))
+        report(outcomes, *rest)
+
+    runner._report = note  # type: ignore[method-assign]
+    runner.learn(iterations)
+    return ran
+
+
+def test_the_guide_learns_first_then_the_teacher_imitates_then_ppo_and_the_student_go_on() -> None:
+    config = config_of()
+    config.distill.start = 0
+    assert turns(make(None, config, num_envs=ENVS), 6) == [
+        ["guide"],
+        ["guide", "imitation"],
+        ["imitation"],
+        ["imitation", "ppo", "distillation"],
+        ["ppo", "distillation"],
+        ["ppo", "distillation"],
+    ]
+
+
+def test_a_level_ends_the_guides_learning() -> None:
+    runner = make(None, config_of(level=2.0, iterations=1000), num_envs=ENVS)
+    ran = turns(runner, 12)  # an environment's level counts its episodes, of which two are over after 22 steps
+    last = max(i for i, names in enumerate(ran) if "guide" in names)
+    assert 2 <= last <= 6 and all("guide" in names for names in ran[:last])
+    assert runner.lanes["teacher"].statistics.level.mean() >= 2.0
+
+
+def test_without_a_guide_the_teacher_begins_at_once() -> None:
+    config = config_of()
+    config.guide.enabled = False
+    runner = make(None, config, num_envs=ENVS)
+    assert list(runner.phases) == ["ppo", "distillation"]
+    assert turns(runner, 1) == [["ppo"]]
+
+
+def test_the_lanes_policy_is_the_guide_and_then_the_teacher() -> None:
+    runner = make(None, config_of(), num_envs=ENVS)
+    kinds = []
+    for _ in range(4):
+        kinds.append(type(runner.get_inference_policy("teacher")))
+        runner.learn(1)
+    assert kinds == [ScandotsTeacher, ScandotsTeacher, DepthTeacher, DepthTeacher]
+
+
+def test_the_teacher_begins_as_the_guide_but_for_what_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of()
+    config.teacher.normalize_observations = True
+    runner = make(None, config, num_envs=ENVS)
+    guide, imitation = phases(runner)
+    runner.learn(1)
+    torch.nn.init.normal_(guide.actor.distribution.std_param)  # type: ignore[union-attr, arg-type]
+    teacher = imitation.teacher
+    before = teacher.mlp[0].weight.clone()  # type: ignore[union-attr]
+    teacher.begin_as(guide.actor)
+    columns = slice(teacher.num_proprio, teacher.num_proprio + BLOCKS)
+    assert not torch.equal(teacher.mlp[0].weight, before)  # type: ignore[arg-type]
+    with torch.no_grad():  # neither sees anything
+        teacher.mlp[0].weight[:, columns] = 0  # type: ignore[index]
+        guide.actor.mlp[0].weight[:, guide.actor.terrain_columns] = 0  # type: ignore[index]
+    obs = runner.env.get_observations()
+    obs["proprio"] = torch.randn_like(obs["proprio"])
+    assert torch.allclose(teacher(obs), guide.actor(obs), atol=1e-6)
+    assert_same(teacher.distribution.state_dict(), guide.actor.distribution.state_dict())  # type: ignore[union-attr]
+
+
+def test_what_reads_pixels_begins_anew() -> None:
+    runner = make(None, config_of(), num_envs=ENVS)
+    guide, imitation = phases(runner)
+    imitation.teacher.begin_as(guide.actor)
+    weight = imitation.teacher.mlp[0].weight[:, imitation.teacher.num_proprio :][:, :BLOCKS]  # type: ignore[index]
+    bound = (imitation.teacher.obs_dim + BLOCKS) ** -0.5  # of torch's linear layers
+    assert 0.8 * bound < weight.abs().max() <= bound
+
+
+def test_ppo_goes_on_with_the_guides_critic_noise_and_learning_rate() -> None:
+    config = config_of(iterations=3, rounds=1)
+    runner = make(None, config, num_envs=ENVS)
+    guide, imitation = phases(runner)
+    runner.learn(2)
+    assert not guide.done
+    seen: dict[str, Any] = {}
+    alg = teacher_ppo(runner).alg
+    collect = alg.collect
+
+    def look(*arguments: Any) -> None:
+        seen["critic"] = {name: value.clone() for name, value in alg.critic.state_dict().items()}
+        seen["noise"] = {name: value.clone() for name, value in alg.actor.distribution.state_dict().items()}
+        seen["rate"] = alg.learning_rate
+        collect(*arguments)
+
+    alg.collect = look  # type: ignore[method-assign]
+    runner.learn(1)
+    assert imitation.done
+    assert_same(seen["critic"], dict(guide.alg.critic.state_dict()))
+    assert_same(seen["noise"], dict(guide.actor.distribution.state_dict()))  # type: ignore[union-attr]
+    assert seen["rate"] == guide.alg.learning_rate != config.ppo.learning_rate
+
+
+def test_imitation_comes_near_to_the_guide() -> None:
+    """The guide's actions follow from the scan, which the camera shows: the teacher finds them in the image."""
+    config = config_of(iterations=1, rounds=150, steps_per_env=12, learning_rate=3e-3)
+    runner = make(None, config, num_envs=16)
+    guide, imitation = phases(runner)
+    with torch.no_grad():
+        guide.actor.mlp[0].weight[:, guide.actor.terrain_columns] *= 8  # type: ignore[index]  # it looks well
+    losses = []
+    guide._done = True
+    for _ in range(150):
+        losses.append(imitation.run(runner.lanes["teacher"]).losses["Imitation/loss"])
+    assert imitation.done
+    assert sum(losses[-10:]) < 0.1 * sum(losses[:10])
+
+
+def test_who_acts_follows_beta(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(beta=1.0, beta_decay=0.0)
+    runner = make(None, config, num_envs=ENVS)
+    guide, imitation = phases(runner)
+    step, acted = runner.env.step, []
+
+    def note(actions: torch.Tensor) -> Any:
+        acted.append(actions.clone())
+        return step(actions)
+
+    monkeypatch.setattr(runner.env, "step", note)
+    for policy in (guide.actor, imitation.teacher):
+        obs = runner.env.get_observations()
+        expected = policy(obs)
+        imitation.collect(runner.env, runner.lanes["teacher"].statistics)  # type: ignore[arg-type]
+        assert torch.equal(acted[0], expected)
+        acted.clear()
+        imitation.rounds += 1
+    assert imitation.beta == 0.0
+
+
+@pytest.mark.parametrize("with_images", [True, False])
+def test_each_sample_comes_once_an_epoch_with_its_label_and_image(with_images: bool) -> None:
+    steps, config = 7, config_of()
+    env = DummyEnv(config, ENVS)
+    groups = ["proprio", *(["depth"] if with_images else [])]
+    storage = LabelStorage(env.num_envs, steps, env.get_observations(), groups, 10, "cpu")
+    expected = {}
+    for _epoch in range(2):  # a storage is used again and again
+        storage.clear()
+        expected.clear()
+        for _ in range(steps):
+            obs = env.get_observations()
+            obs["proprio"] = torch.randn(ENVS, 43)
+            labels = torch.randn(ENVS, 10)
+            storage.add_label(obs, labels)
+            for i in range(ENVS):
+                expected[float(obs["proprio"][i, 0])] = (obs["proprio"][i], labels[i], obs["depth"][i])
+            env.step(torch.randn(ENVS, 10))
+    seen: list[float] = []
+    for batch in storage.mini_batch_generator(3, 2):
+        assert isinstance(batch.observations, TensorDict) and batch.actions is not None
+        frames = batch.observations[FRAMES] if with_images else None
+        for i, key in enumerate(batch.observations["proprio"][:, 0].tolist()):
+            proprio, label, image = expected[key]
+            assert torch.equal(batch.observations["proprio"][i], proprio) and torch.equal(batch.actions[i], label)
+            if frames is not None:
+                assert torch.equal(frames.images[frames.index[i]], image)
+            seen.append(key)
+    assert sorted(seen) == sorted([*expected] * 2)
+
+
+def test_a_run_that_is_resumed_for_fewer_rounds_hands_over_all_the_same(tmp_path: Path) -> None:
+    make(tmp_path, config_of(iterations=1, rounds=50), num_envs=ENVS).learn(4)
+    runner = make(tmp_path, config_of(iterations=1, rounds=2), num_envs=ENVS)
+    runner.load(str(tmp_path / "model_4.pt"))
+    guide, imitation = phases(runner)
+    assert not imitation.done
+    assert turns(runner, 2) == [["imitation", "ppo", "distillation"], ["ppo", "distillation"]]
+    assert imitation.done and torch.isfinite(torch.tensor(teacher_ppo(runner).alg.learning_rate))
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(at: int, tmp_path: Path) -> None:
+    """In the guide's time, between both, amid imitation, and after it."""
+    straight = make(tmp_path / "straight", config_of(), num_envs=ENVS)
+    straight.learn(6)
+    make(tmp_path / "first", config_of(), num_envs=ENVS).learn(at)
+    second = make(tmp_path / "second", config_of(), seed=99, num_envs=ENVS)
+    second.load(str(tmp_path / "first" / f"model_{at}.pt"))
+    second.learn(6 - at)
+    one, other = (load_checkpoint(tmp_path / name / "model_6.pt") for name in ("straight", "second"))
+    assert_same(one["phases"], other["phases"])
+
+
+def test_more_mini_batches_than_samples_is_one_clear_line() -> None:
+    runner = make(None, config_of(mini_batches=31, steps_per_env=5), num_envs=ENVS)
+    with pytest.raises(
+        UserError, match=r"^guide.mini_batches: expected at most 30 \(6 environments x 5 steps\), got 31$"
+    ):
+        runner.learn(2)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "told"),
+    [
+        ("teacher", "kind", "scandots", "guide.enabled: expected false with teacher.kind=scandots"),
+        ("height_scan", "enabled", False, "height_scan.enabled: expected true with guide.enabled=true"),
+        ("guide", "rounds", 0, "guide.rounds: expected"),
+    ],
+)
+def test_what_does_not_go_together_is_one_clear_line(section: str, name: str, value: Any, told: str) -> None:
+    config = config_of()
+    validate(config)
+    setattr(getattr(config, section), name, value)
+    with pytest.raises(UserError, match=f"^{told}"):
+        validate(config)
