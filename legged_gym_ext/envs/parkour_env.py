@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -193,21 +194,21 @@ class ParkourEnv(Environment):
         legs = self.legs.capsules(sim.root_pos, sim.root_quat, sim.joint_pos) if self.legs else None
         self.camera.update(camera, due, begins, sim.root_pos, sim.root_quat, boxes, generator, legs)
 
-    def glimpse(self, snapshot: dict[str, Any] | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return what the policies did last, and what they see: now, or in a :meth:`snapshot`.
+    def glimpse(self, robots: Sequence[int], snapshot: dict[str, Any] | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return what the policies did last, and what some of the ``robots`` see: now, or in a :meth:`snapshot`.
 
         Returns:
-            The actions of the robots whose episode has had a step, (n, 10), and the images of all as they are observed,
-            (num_envs, rows * columns), None without a camera.
+            The actions of the robots whose episode has had a step, (n, 10), and the images as they are observed,
+            (len(robots), rows, columns), None without a camera. Both are where the snapshot is.
         """
         if snapshot is None:
             actions, camera, length = self.state.actions, self.state.camera, self.state.episode_length
         else:
             kept = snapshot["environment"]
-            actions, length = kept["actions"], kept["episode_length"].to(self.device)
-            camera = CameraState(**{name: tensor.to(self.device) for name, tensor in kept["camera"].items()})
-        images = self.camera.image(camera, length) if self.config.camera.enabled else None
-        return actions[0].to(self.device)[length > 0], images
+            actions, length = kept["actions"], kept["episode_length"]
+            camera = CameraState(**{"latency": torch.zeros_like(length), **kept["camera"]})  # which older ones lack
+        images = self.camera.images_of(robots, camera, length) if self.config.camera.enabled else None
+        return actions[0, length > 0], images
 
     def close(self) -> None:
         """End the simulator; nothing may be called afterwards."""

@@ -124,16 +124,24 @@ def _frames(moments: list[Moment], scene: RobotScene, frame_time: float, title: 
     option.geomgroup[:] = 0
     option.geomgroup[VISUAL_GROUP] = 1
     fonts = [ImageFont.load_default(size) for size in (21, 17, 14)]
-    follow = 1 - np.exp(-frame_time / _FOLLOW_TIME)
     scene.model.vis.global_.offwidth, scene.model.vis.global_.offheight = WIDTH, HEIGHT
     with mujoco.Renderer(scene.model, HEIGHT, WIDTH) as renderer:
-        for moment in moments:
+        for moment, aim in zip(moments, _aims(moments, frame_time), strict=True):
             scene.pose(moment)
-            goal = moment.root_pos + _LOOK_AHEAD
-            camera.lookat[:] = goal if moment.time == 0 else camera.lookat + follow * (goal - camera.lookat)
+            camera.lookat[:] = aim
             renderer.update_scene(scene.data, camera, option)
             draw(scene.shapes(moment), renderer.scene)
             yield _annotate(renderer.render(), moment, fonts, title)
+
+
+def _aims(moments: Sequence[Moment], frame_time: float) -> Iterator[np.ndarray]:
+    """Return where the camera looks in each moment, (3,), m: it follows the robot, at once where an episode begins."""
+    follow, aim, time = 1 - np.exp(-frame_time / _FOLLOW_TIME), np.zeros(3), np.inf
+    for moment in moments:
+        goal = moment.root_pos + _LOOK_AHEAD
+        aim = goal if moment.time <= time else aim + follow * (goal - aim)
+        time = moment.time
+        yield aim
 
 
 def _annotate(

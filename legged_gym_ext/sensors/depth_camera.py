@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -103,10 +104,19 @@ class DepthCamera:
         """Return what is seen after that many control steps of the episode, (num_envs, rows * columns): a copy."""
         if len(state.frames) == 1:
             return state.frames[0].clone()
+        rows = self._age(state, episode_length) * self.num_envs + self._rows
+        return state.frames.flatten(0, 1).index_select(0, rows)
+
+    def images_of(self, robots: Sequence[int], state: CameraState, episode_length: Tensor) -> Tensor:
+        """Return what some see after that many control steps of the episode, (len(robots), rows, columns): copies."""
+        which = torch.tensor(robots, device=state.frames.device)
+        return state.frames[self._age(state, episode_length)[which], which].view(-1, *self.resolution)
+
+    def _age(self, state: CameraState, episode_length: Tensor) -> Tensor:
+        """Return how many frames before the newest one each camera's image is, (num_envs,) int64."""
         interval = self.config.update_interval
         behind = episode_length // interval - (episode_length - state.latency) // interval  # frames taken in that time
-        rows = (self.config.latency + behind) * self.num_envs + self._rows
-        return state.frames.flatten(0, 1).index_select(0, rows)
+        return self.config.latency + behind
 
     def is_new(self, state: CameraState, episode_length: Tensor) -> Tensor:
         """Return (num_envs,) bool: where another image is seen than a control step before."""

@@ -38,16 +38,14 @@ def look(env: ParkourEnv, lane: Lane) -> View | None:
     kind = _host(statistics.kind)
     if (kind < 0).any():
         return None
-    actions, images = env.glimpse(lane.snapshot)
     robots = one_of_each(kind)
-    if images is not None:
-        images = images[robots.tolist()].float().reshape(-1, *env.camera.resolution)
+    actions, images = env.glimpse(robots.tolist(), lane.snapshot)
     return View(
         places=np.array(statistics.pop_places()),
         kind=kind,
         level=_host(statistics.level).astype(np.int64),
         actions=_host(actions),
-        images=None if images is None else _host(images),
+        images=None if images is None else _host(images.float()),
         robots=robots,
     )
 

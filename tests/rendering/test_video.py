@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,15 @@ def test_a_clip_ends_with_its_episode_unless_it_is_to_go_on(env: ParkourEnv, aga
         recorder.add(torch.tensor([step == 3, False, False, False]))
     assert recorder.complete
     assert [len(clip) for clip in recorder.clips.values()] == [frames, 5]
+
+
+def test_the_camera_follows_the_robot_and_is_there_at_once_where_an_episode_begins(env: ParkourEnv) -> None:
+    moment = look_at(env, 0)
+    times, places = [0.0, 0.04, 0.08, 0.02, 0.06, 0.0], [0.0, 1.0, 1.0, -2.0, -1.0, 7.0]
+    moments = [replace(moment, time=t, root_pos=np.array([x, 0, 1])) for t, x in zip(times, places, strict=True)]
+    aims = [aim[0] - video._LOOK_AHEAD[0] for aim in video._aims(moments, 0.04)]
+    share = 1 - np.exp(-0.1)  # of the way, as long as it follows
+    np.testing.assert_allclose(aims, [0, share, share + share * (1 - share), -2, -2 + share, 7])
 
 
 def test_the_title_is_in_the_lower_left_corner_and_the_depth_image_above_it(env: ParkourEnv) -> None:

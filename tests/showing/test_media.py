@@ -170,6 +170,14 @@ def test_depth_images_are_what_the_networks_get(played: Played, lane: str) -> No
     np.testing.assert_array_equal(picture.pixels, depth_row(view.images, captions, camera.near, camera.far))
 
 
+def test_a_snapshot_of_before_cameras_could_be_late_is_looked_at_too(played: Played) -> None:
+    snapshot = played.lanes["student"].state()
+    camera = {name: tensor for name, tensor in snapshot["environment"]["camera"].items() if name != "latency"}
+    older = {**snapshot, "environment": {**snapshot["environment"], "camera": camera}}
+    _, images = played.env.glimpse([3, 0], older)
+    assert images is not None and torch.equal(images.flatten(1), camera["frames"][0, [3, 0]])
+
+
 def test_to_look_changes_nothing_but_where_the_count_begins(played: Played) -> None:
     assert_same(played.before, played.after)
     for lane in played.lanes.values():

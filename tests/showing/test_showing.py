@@ -165,7 +165,7 @@ def test_other_ranks_show_nothing_and_neither_do_runs_without_a_folder_or_a_log(
 
 @pytest.mark.slow
 def test_the_first_rank_shows_the_episodes_of_all(tmp_path: Path) -> None:
-    code, _, err = finish(torchrun(Path(ranks_show.__file__), tmp_path), 200)
+    code, _, err = finish(torchrun(Path(ranks_show.__file__), tmp_path), 300)
     assert code == 0, err
     results = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     first, second = (np.array(result["counts"]) for result in results)
