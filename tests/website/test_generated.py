@@ -241,7 +241,7 @@ def test_every_page_of_the_navigation_is_there_or_somebody_elses() -> None:
         "SECURITY.md",
         "CHANGELOG.md",
     }
-    assert set(names) - there <= {"logging.md", "viewer.md", "reports.md", "dependencies.md"}
+    assert set(names) - there <= {"logging.md", "media.md", "viewer.md", "reports.md", "dependencies.md"}
     assert there <= set(names), "a page that nobody finds"
     assert len(set(names)) == len(names)
     assert all(Path(name).suffix == ".md" for name in names)
