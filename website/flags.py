@@ -7,9 +7,9 @@ import contextlib
 import importlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
+from pathlib import Path
 
 from legged_gym_ext.config.cli import make_parser
 from legged_gym_ext.paths import ROOT
@@ -21,13 +21,11 @@ Written from the programs' own `--help` when this site is built. Where a flag st
 program takes `section.key=value`, [every configuration key](configuration.md) has what is allowed. A dash in a flag may
 be written for an underscore.
 """
-ENTRY_POINTS = ("train", "play", "evaluate", "export")
+Main = Callable[[list[str]], None]
+_FIRST = ("train", "play", "evaluate", "export")
 _PACKAGES = ("legged_gym_ext", "benchmarks")
-_NO_PARSER = ("legged_gym_ext.deploy", "legged_gym_ext.deploy.runtime")
-"""Programs that a robot runs without this package: what they take is said by their HELP, which is shown as it is."""
-_NOT_FOR_USERS = ("legged_gym_ext.simulators.isaacgym.worker", "benchmarks.worker")
-"""Other halves of a program: nobody else starts them."""
 _STARTS = re.compile(r'^if __name__ == "__main__":', re.MULTILINE)
+_MAKES_A_PARSER = re.compile(r"\b(ArgumentParser|Parser|make_parser)\(")
 
 
 @dataclass(frozen=True)
@@ -39,32 +37,47 @@ class Program:
 
 
 def programs() -> Iterator[Program]:
-    """Yield every program of the package: the entry points, then all modules that ``python -m`` runs."""
-    for name in ENTRY_POINTS:
-        yield Program(f"python {name}.py", parser_of(importlib.import_module(f"legged_gym_ext.commands.{name}")))
+    """Yield every program of the package: the commands, then all modules with a parser that ``python -m`` runs.
+
+    A command that has ``COMMANDS`` of its own, functions by the word that comes first, is as many programs.
+    """
+    for path in sorted((ROOT / "legged_gym_ext" / "commands").glob("[!_]*.py"), key=_in_order):
+        module = importlib.import_module(f"legged_gym_ext.commands.{path.stem}")
+        call = f"python {path.name}" if (ROOT / path.name).is_file() else f"python -m legged_gym_ext.{path.stem}"
+        words: dict[str, Main] = getattr(module, "COMMANDS", {})
+        for word, main in words.items() or [("", module.main)]:
+            yield Program(f"{call} {word}".strip(), parser_of(main))
     for name in modules():
-        yield Program(f"python -m {name.removesuffix('.__main__')}", parser_of(importlib.import_module(name)))
+        yield Program(f"python -m {name.removesuffix('.__main__')}", parser_of(importlib.import_module(name).main))
+
+
+def _in_order(path: Path) -> tuple[int, str]:
+    return (_FIRST.index(path.stem) if path.stem in _FIRST else len(_FIRST)), path.stem
 
 
 def modules() -> list[str]:
-    """Return the names of the modules that are programs with a parser, sorted."""
+    """Return the names of the modules that are programs with a parser, sorted.
+
+    Those without one are halves of another program, which nobody else starts, or run on robots (:func:`_on_the_robot`).
+    """
     found = []
     for package in _PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            if _STARTS.search(path.read_text("utf-8")):
+            text = path.read_text("utf-8")
+            if _STARTS.search(text) and _MAKES_A_PARSER.search(text):
                 found.append(name)
-    return [name for name in found if name.removesuffix(".__main__") not in (*_NO_PARSER, *_NOT_FOR_USERS)]
+    return found
 
 
-def parser_of(module: ModuleType) -> argparse.ArgumentParser:
+def parser_of(main: Main) -> argparse.ArgumentParser:
     """Return the parser that a program makes, by asking it for help."""
     asked: list[argparse.ArgumentParser] = []
     original = argparse.ArgumentParser.print_help
     argparse.ArgumentParser.print_help = lambda self, file=None: asked.append(self)
     try:
         with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-            module.main(["--help"])
+            main(["--help"])
     finally:
         argparse.ArgumentParser.print_help = original
     (parser,) = asked

@@ -205,7 +205,7 @@ def test_help_is_asked_for_and_parsers_are_as_they_were() -> None:
     from legged_gym_ext.terrain import __main__ as program
 
     before = argparse.ArgumentParser.print_help
-    parser = flags.parser_of(program)
+    parser = flags.parser_of(program.main)
     assert argparse.ArgumentParser.print_help is before
     assert "--kinds" in parser.format_help()
 
@@ -241,7 +241,21 @@ def test_every_page_of_the_navigation_is_there_or_somebody_elses() -> None:
         "SECURITY.md",
         "CHANGELOG.md",
     }
-    assert set(names) - there <= {"logging.md", "viewer.md", "reports.md", "dependencies.md"}
+    assert set(names) - there <= {"logging.md", "media.md", "viewer.md", "reports.md", "dependencies.md"}
     assert there <= set(names), "a page that nobody finds"
     assert len(set(names)) == len(names)
     assert all(Path(name).suffix == ".md" for name in names)
+
+
+def test_a_command_with_words_of_its_own_is_a_program_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from legged_gym_ext.commands import export
+    from legged_gym_ext.config.cli import Parser
+
+    def first(argv: list[str]) -> None:
+        Parser(description="first").parse_only(argv)
+
+    monkeypatch.setattr(export, "COMMANDS", {"one": first, "two": export.main}, raising=False)
+    found = {program.call: program.parser.description for program in flags.programs()}
+    assert found["python export.py one"] == "first" and "python export.py" not in found
+    assert "student" in str(found["python export.py two"]) and "python -m benchmarks" in found
+    assert list(found)[:3] == ["python train.py", "python play.py", "python evaluate.py"]

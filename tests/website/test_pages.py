@@ -86,7 +86,9 @@ def keys() -> set[str]:
 
 @cache
 def flags() -> set[str]:
-    return {name for module in (train, play, evaluate, export) for name in parser_of(module)._option_string_actions}
+    return {
+        name for module in (train, play, evaluate, export) for name in parser_of(module.main)._option_string_actions
+    }
 
 
 @cache

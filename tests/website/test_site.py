@@ -9,6 +9,7 @@ import yaml
 
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.paths import ROOT
+from website import __main__ as program
 from website import links, markdown, staging
 
 PAGE = """# Title
@@ -165,3 +166,35 @@ def test_a_site_whose_links_lead_somewhere_is_whole(tmp_path: Path) -> None:
 )
 def test_what_leads_nowhere_or_would_be_loaded_from_elsewhere_is_found(text: str, wrong: str, tmp_path: Path) -> None:
     assert links.check(make_site(tmp_path, **{"new.html": text})).broken == [wrong]
+
+
+def test_all_pages_are_put_side_by_side(tmp_path: Path) -> None:
+    count = staging.stage(tmp_path / "docs", "site")
+    pages = {str(path.relative_to(tmp_path / "docs")) for path in (tmp_path / "docs").rglob("*.md")}
+    assert len(pages) == count > 60
+    assert {"index.md", "configuration.md", "flags.md", "reference/terrain.md", "files/constraints.txt.md"} <= pages
+    settings = yaml.safe_load((tmp_path / staging.CONFIG).read_text("utf-8"))
+    assert (settings["docs_dir"], settings["site_dir"]) == ("docs", "site")  # absolute ones end in a panic
+    assert (tmp_path / "docs" / settings["extra_css"][0]).is_file()
+    for page in pages:  # what a link of a page names is beside it
+        for link in markdown.links((tmp_path / "docs" / page).read_text("utf-8")):
+            target = link.target.partition("#")[0]
+            if target and "://" not in target and not page.startswith("files/"):
+                assert (tmp_path / "docs" / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+def test_a_site_is_made_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(staging, "stage", lambda folder, site: 3)
+    monkeypatch.setattr(program, "build", lambda stage: make_site(tmp_path / "site"))
+    program.main([f"--out={tmp_path}"])
+    assert "3 pages, 8 links" in capsys.readouterr().out
+    assert (tmp_path / program.EXTERNAL).read_text("utf-8") == "https://example.org/y?z=1#a\n"
+    monkeypatch.setattr(program, "build", lambda stage: make_site(tmp_path / "site", **{"new.html": '<a href="x">'}))
+    with pytest.raises(UserError, match=r"^1 links are broken: new\.html: x: no such page$"):
+        program.main([f"--out={tmp_path}"])
+
+
+def test_a_site_that_cannot_be_built_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    monkeypatch.setattr("website.__main__.sys.executable", "/bin/false")
+    with pytest.raises(UserError, match="^the site could not be built: what is above says why$"):
+        program.build(tmp_path / "docs")
