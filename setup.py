@@ -39,7 +39,7 @@ setup(
     install_requires=[
         "torch>=2.11,<3",
         "numpy>=2.1,<3",
-        "rsl-rl-lib>=5.5,<5.6",  # its runner and storage are subclassed
+        "rsl-rl-lib>=5.5.1,<5.6",  # its runner and storage are subclassed
         "tensordict>=0.12,<1",
         "mujoco>=4.0,<5",
         "mujoco-warp>=4.0,<5",
