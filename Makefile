@@ -4,6 +4,7 @@
 # make faults  kill trainings, let their writes fail, give bad input:   make faults ARGS="--kills 1000 --writes 100 --cases 2000"
 # make gym     set up CPython 3.8 (if there is one) with a double of Isaac Gym's surroundings, for the tests of its worker
 # make cpp     set up ONNX Runtime for C++ (if it can be had), for the test of the C++ example
+# make browser set up a browser (if it can be had), for the test of the web viewer: Chromium of the system, 0.4 GB
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given)
 #              JOBS      processes that run the tests
@@ -19,7 +20,7 @@ JOBS ?= 2
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format faults gym cpp clean
+.PHONY: train test check format faults gym cpp browser clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -46,6 +47,10 @@ gym:
 cpp: $(VENV)/.installed-test
 	@if problem=$$(.ci/onnxruntime $(VENV)/onnxruntime $(BIN)/python); then :; \
 	else echo "$$problem; the test of the C++ example is skipped"; fi
+
+browser: $(VENV)/.installed-test
+	@if problem=$$(PIP_ARGS="$(PIP_ARGS)" .ci/browser $(BIN)/python); then :; \
+	else echo "$$problem; the test of the web viewer in a browser is skipped"; fi
 
 clean:
 	rm -rf $(VENV) $(GYM_VENV) build dist *.egg-info .pytest_cache .ruff_cache

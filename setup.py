@@ -54,6 +54,9 @@ setup(
         "jinja2>=3.1,<4",  # reports of evaluations
         "onnx>=1.20,<2",  # exported policies
         "onnxruntime>=1.24,<2",
+        "viser>=1.1,<1.2",  # rendering/web has its server ask for a token, through what it calls of websockets
+        "websockets>=14,<17",
+        "trimesh>=4,<6",
     ],
     extras_require={
         "test": [
@@ -66,5 +69,6 @@ setup(
             "scipy>=1.14,<2",  # what intervals are checked against
             "isaacgym-stubs>=1.1rc4,<2",  # what the double of Isaac Gym is checked against
         ],
+        "browser": ["playwright>=1.50,<2"],  # drives the system's Chromium, for the test of the web viewer
     },
 )

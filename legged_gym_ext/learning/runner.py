@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rsl_rl.models import MLPModel
@@ -33,6 +33,9 @@ from legged_gym_ext.processes.ranks import here
 from legged_gym_ext.processes.signals import StopRequest
 from legged_gym_ext.runs.atomic import replacing
 from legged_gym_ext.runs.code_state import tracked_files
+
+if TYPE_CHECKING:
+    from legged_gym_ext.rendering.web.watcher import Watcher
 
 SPOILED, MOST_RETURNS = 100, 3
 """Updates running that are left out until the training goes back to a checkpoint; and how often it does that."""
@@ -84,6 +87,8 @@ class ParkourRunner(OnPolicyRunner):
         self.logger.git_status_repos = tracked_files()
         self.journal = Journal(self.logger)
         self.saving = Saving(self)
+        self.watcher: Watcher | None = None
+        """Who watches the environments live, and is told whose turn it is."""
 
     @property
     def iteration(self) -> int:
@@ -282,6 +287,8 @@ class ParkourRunner(OnPolicyRunner):
         outcomes = {}
         for name, phase in self.phases.items():
             if phase.learns(self.config) and phase.due(self.iteration):
+                if self.watcher is not None:
+                    self.watcher.begin(phase.lane, self.iteration)
                 outcomes[name] = phase.run(self.lanes[phase.lane])
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)
