@@ -24,16 +24,19 @@ from legged_gym_ext.rendering.depth_colours import colour_depth
 from legged_gym_ext.rendering.scene import RobotScene, Shape
 from legged_gym_ext.rendering.web.access import Door
 from legged_gym_ext.rendering.web.controls import Buttons, Choice, Control, Controlled, Slider, Switch, Value
-from legged_gym_ext.rendering.web.sight import COLOURS, History, Part, Sight, bars, parts
+from legged_gym_ext.rendering.web.sight import History, Part, Sight, bars, colour, parts
 from legged_gym_ext.robot import Robot
 
 FRAME_TIME = 1 / 25
 """s: between pictures."""
 _SLOW = 5  # pictures from one update of curves and bars to the next
+_ALL = "all"
+_PLOT_HEIGHT = 200  # pixels
 _SECONDS = 10.0  # of the curves
-_VIEW = (-1.6, -2.6, 1.2)  # m: from the robot to where it is looked at from
+_VIEW = (-2.0, -2.3, 1.3)  # m: from the robot to where it is looked at from
 _LOWER_VIEW = 0.3  # m: what is looked at is below the base
 _HEIGHT_FOLLOWED = 0.1  # share of a step that the view makes up for with a picture: it does not bob
+_BOX_SHADE = 0.62  # of the ground's colour, which viser's lights would make as white as the background
 _IMAGE = 256  # pixels: least width of the depth image
 _ACTION_LIMIT = 3.0  # what fills the width of the actions' bars
 
@@ -151,8 +154,8 @@ class Page:
 
     # ------------------------------------------------------------------ pictures
 
-    def show(self, sight: Sight, status: str) -> None:
-        """Draw a moment."""
+    def show(self, sight: Sight, status: str, stands: bool = False) -> None:
+        """Draw a moment; what takes longer, curves and bars, with a few moments only, unless the time ``stands``."""
         with self._server.atomic():
             self._scene.pose(sight.moment)
             self._follow(sight)
@@ -160,7 +163,7 @@ class Page:
                 frame.position, frame.wxyz = self._scene.data.xpos[body], self._scene.data.xquat[body]
             self._draw(self._scene.shapes(sight.moment))
             self._draw_camera(sight)
-        if self._pictures % _SLOW == 0:
+        if stands or self._pictures % _SLOW == 0:
             self._draw_numbers(sight, status)
         self._pictures += 1
 
@@ -194,17 +197,28 @@ class Page:
                 self._switch = gui.add_checkbox("camera in the scene", True)
         with tabs.add_tab("Actions"):
             self._actions = gui.add_html("")
-        with tabs.add_tab("Rewards"):
-            self._plot = gui.add_uplot(
-                self._history.curves(),
-                ({"label": "s"}, *_series(self._history.names)),
-                title="reward terms, weighted, per second",
-                scales={"x": {"time": False}},
-                aspect=1.2,
-            )
+        self._rewards = tabs.add_tab("Rewards")
+        with self._rewards:
+            gui.add_markdown("reward terms of the last step, weighted, per second")
             self._terms = gui.add_html("")
+            self._curve = gui.add_dropdown("curves", (_ALL, *self._history.names))
+            self._plots = {_ALL: self._add_plot(self._history.names)}
         with self._controls:
             self._followed = gui.add_checkbox("follow the robot", True)
+
+    def _add_plot(self, names: Sequence[str]) -> viser.GuiUplotHandle:
+        """Add a plot of these curves; the bars are its legend."""
+        return self._server.gui.add_uplot(
+            self._curves(names),
+            ({"label": "s"}, *_series(self._history.names, names)),
+            scales={"x": {"time": False}},
+            legend={"show": False},
+            height=_PLOT_HEIGHT,
+        )
+
+    def _curves(self, names: Sequence[str]) -> tuple[np.ndarray, ...]:
+        time, *curves = self._history.curves()
+        return (time, *(curves[self._history.names.index(name)] for name in names))
 
     def _follow(self, sight: Sight) -> None:
         """Put the robot where all browsers' cameras look; whoever turns his view turns it about the robot."""
@@ -254,10 +268,20 @@ class Page:
             actions = {name: values.tolist() for name, values in sight.actions.items()}
             self._actions.content = bars(self._joints, actions, _ACTION_LIMIT)
         if sight.rewards:
-            self._plot.data = self._history.curves()
+            self._draw_curves(self._curve.value)
             values = list(sight.rewards.values())
             limit = max(1.0, *map(abs, values))
             self._terms.content = bars(tuple(sight.rewards), {"now": values}, limit)
+
+    def _draw_curves(self, which: str) -> None:
+        """Plot all curves, or the one of that name. A plot cannot change its curves: each choice has its own."""
+        names = self._history.names if which == _ALL else (which,)
+        if which not in self._plots:
+            with self._rewards:
+                self._plots[which] = self._add_plot(names)
+        for name, plot in self._plots.items():
+            plot.visible = name == which
+        self._plots[which].data = self._curves(names)
 
 
 class _Server(viser.ViserServer):
@@ -276,9 +300,9 @@ def _slider(control: Slider) -> tuple[float, ...]:
     return tuple(kind(value) for value in (control.low, control.high, control.step, control.value))
 
 
-def _series(names: Sequence[str]) -> Iterator[uplot.Series]:
-    for number, name in enumerate(names):
-        yield {"label": name, "stroke": COLOURS[number % len(COLOURS)], "width": 1.0, "points": {"show": False}}
+def _series(all_names: Sequence[str], names: Sequence[str]) -> Iterator[uplot.Series]:
+    for name in names:
+        yield {"label": name, "stroke": colour(all_names.index(name)), "width": 1.0, "points": {"show": False}}
 
 
 def _add_part(scene: viser.SceneApi, name: str, part: Part) -> None:
@@ -306,9 +330,10 @@ def _add_part(scene: viser.SceneApi, name: str, part: Part) -> None:
 
 def _add_shape(scene: viser.SceneApi, name: str, shape: Shape) -> Any:
     """Add a box of the tile or a waypoint."""
-    red, green, blue = (round(255 * value) for value in shape.colour[:3])
+    is_box = shape.kind == mujoco.mjtGeom.mjGEOM_BOX
+    red, green, blue = (round(255 * value * (_BOX_SHADE if is_box else 1.0)) for value in shape.colour[:3])
     opacity = shape.colour[3] if shape.colour[3] < 1 else None
-    if shape.kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+    if not is_box:
         return scene.add_icosphere(
             name, float(shape.size[0]), (red, green, blue), opacity=opacity, position=shape.position, cast_shadow=False
         )

@@ -86,7 +86,7 @@ class Player:
         self._take_policies(policy)
         commands = env.config.commands
         self._commands: dict[str, tuple[Slider, Callable[[float], None]]] = {}
-        if env.device.type == "cpu":  # on a GPU the step is a recording, with these numbers in it
+        if torch.device(env.device).type == "cpu":  # on a GPU the step is a recording, with these numbers in it
             for name, label, highest in (
                 ("heading_gain", "heading gain, 1/s", 4.0),
                 ("max_yaw_rate", "highest yaw rate, rad/s", 3.0),

@@ -61,7 +61,7 @@ def play(door: Door, player: Player, each: Callable[[Tensor], None]) -> None:
                     page.remember(sight)
                     new = True
                 if clock.picture_due():
-                    page.show(sight, player.status())
+                    page.show(sight, player.status(), stands=not player.due())
                     new = False
                 clock.wait(player.env.dt / player.pace)
         except KeyboardInterrupt:

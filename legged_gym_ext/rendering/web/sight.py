@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import mujoco
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from torch import Tensor
 
 from legged_gym_ext.rendering.scene import VISUAL_GROUP, Moment, look_at
@@ -17,8 +19,13 @@ from legged_gym_ext.rendering.scene import VISUAL_GROUP, Moment, look_at
 if TYPE_CHECKING:
     from legged_gym_ext.envs.parkour_env import ParkourEnv
 
-COLOURS = ("#1a85c7", "#ed7321", "#2f9e44", "#9c36b5", "#e03131", "#0b7285", "#e8a400", "#5f6b7a")
-"""Of curves and bars, in turns."""
+_LANES = ("#1a85c7", "#ed7321")
+_COLOURS = tuple(to_hex(colormaps["tab20"](number)) for number in (*range(0, 20, 2), *range(1, 20, 2)))
+
+
+def colour(number: int) -> str:
+    """Return the colour of a curve, and of the bar that is its value now."""
+    return _COLOURS[number % len(_COLOURS)]
 
 
 @dataclass(frozen=True)
@@ -147,17 +154,20 @@ _ROW, _LABEL, _WIDTH = 15, 112, 280  # pixels
 def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], limit: float) -> str:
     """Return a drawing (SVG) of some numbers as bars to the left and right of a line, one group of bars for each name.
 
+    Of several series, each has a colour and is in a legend; of one, each bar has the colour of its curve.
+
     Args:
         names: Of the groups.
-        series: Values, one for each name, by the series' names, which a legend has.
+        series: Values, one for each name, by the series' names.
         limit: What fills half of the width; larger bars end there.
     """
     middle, half = (_LABEL + _WIDTH) / 2, (_WIDTH - _LABEL) / 2
     thickness = (_ROW - 4) / max(len(series), 1)
-    drawn, top = [], _ROW + 4
-    for number, name in enumerate(series):
+    several = len(series) > 1
+    drawn, top = [], _ROW + 4 if several else 0
+    for number, name in enumerate(series if several else ()):
         left = _LABEL + number * (_WIDTH - _LABEL) / max(len(series), 1)
-        drawn.append(f'<rect x="{left:g}" y="3" width="8" height="8" fill="{COLOURS[number]}"/>')
+        drawn.append(f'<rect x="{left:g}" y="3" width="8" height="8" fill="{_LANES[number]}"/>')
         drawn.append(f'<text x="{left + 11:g}" y="11">{escape(name)}</text>')
     for row, name in enumerate(names):
         y = top + row * _ROW
@@ -167,7 +177,7 @@ def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], limit: flo
             left = middle if values[row] >= 0 else middle - length
             drawn.append(
                 f'<rect x="{left:.1f}" y="{y + 2 + number * thickness:.1f}" width="{length:.1f}" '
-                f'height="{thickness:.1f}" fill="{COLOURS[number]}"/>'
+                f'height="{thickness:.1f}" fill="{_LANES[number] if several else colour(row)}"/>'
             )
     bottom = top + len(names) * _ROW
     drawn.append(f'<path d="M{middle:g} {top}V{bottom}" stroke="#888"/>')

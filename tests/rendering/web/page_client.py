@@ -29,6 +29,7 @@ class Client:
             additional_headers=headers,
             compression=None,
             max_size=None,
+            open_timeout=60,
         )
         self.heard: list[dict[str, Any]] = []
         self.say(

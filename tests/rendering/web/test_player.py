@@ -15,6 +15,7 @@ from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation import rollout
 from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.rendering.web import player as player_module
 from legged_gym_ext.rendering.web.controls import Buttons, Choice, Slider, Switch
 from legged_gym_ext.rendering.web.player import ALL, MIX, PUSHES, RESET, STEP, Player
 from legged_gym_ext.runs.folder import find_saved
@@ -98,6 +99,18 @@ def test_the_commanded_speed_is_the_sliders_in_all_environments_and_in_new_episo
     player.set("do", RESET)
     torch.testing.assert_close(player.env.state.forward_speed, torch.full((N,), 0.35))
     assert player.sight().commanded == pytest.approx(0.35)
+
+
+def test_where_a_step_is_a_recording_new_episodes_have_the_sliders_speed_from_their_first_step_on(
+    player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU it does not read the configuration any more, and new episodes draw a speed from the old range."""
+    monkeypatch.setattr(player_module, "command", lambda config, speed: None)
+    player.env.config.commands.forward_speed = [0.9, 1.4]
+    player.set("speed", 0.35)
+    player.env.state.episode_length.fill_(player.env.max_episode_length)
+    player.advance()
+    torch.testing.assert_close(player.env.state.forward_speed, torch.full((N,), 0.35))
 
 
 @pytest.mark.parametrize("name", ["heading_gain", "max_yaw_rate"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import mujoco
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from web_page import Page
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.rendering.scene import VISUAL_GROUP, RobotScene
-from legged_gym_ext.rendering.web.sight import History, bars, parts, see
+from legged_gym_ext.rendering.web.sight import History, bars, colour, parts, see
 from legged_gym_ext.robot import load_robot
 from legged_gym_ext.runs.settle import settle
 
@@ -111,6 +113,13 @@ def test_a_history_has_the_newest_points_in_their_order() -> None:
     np.testing.assert_allclose(time, [1.5, 2.0, 2.5])
     np.testing.assert_array_equal(a, [2, 3, 4])
     np.testing.assert_array_equal(b, [-2, -3, -4])
+
+
+def test_a_single_series_has_no_legend_and_a_colour_for_each_bar() -> None:
+    text = bars([f"term{number}" for number in range(12)], {"now": [1.0] * 12}, 1.0)
+    assert "now" not in text
+    assert len(set(re.findall('fill="(#[0-9a-f]+)"', text))) == 12
+    assert [colour(number) for number in range(12)] == re.findall('fill="(#[0-9a-f]+)"', text)
 
 
 def test_bars_are_as_long_as_their_values_and_on_their_side_and_end_at_the_limit() -> None:
