@@ -11,6 +11,7 @@
 # make lock    bring requirements.lock, versions with their files' hashes, in line with setup.py and constraints.txt
 # make locked  set up .venv-locked with just those files (CPython 3.11 on x86-64 Linux; 3 GB to load, 6 GB)
 # make sbom    write docs/sbom.cdx.json and docs/dependencies.md anew, from requirements.lock
+# make browser set up a browser (if it can be had), for the test of the web viewer: Chromium of the system, 0.4 GB
 #
 # Variables:   PYTHON    the interpreter to build .venv with (>= 3.11; looked for if not given); for test-oldest and
 #                        test-newest its version: 3.11, 3.12, 3.13
@@ -29,7 +30,7 @@ JOBS ?= 2
 PIP_ARGS ?=
 SOURCES := setup.py pyproject.toml constraints.txt
 
-.PHONY: train test check format faults gym cpp test-oldest test-newest mutants lock locked sbom docs clean
+.PHONY: train test check format faults gym cpp test-oldest test-newest mutants lock locked sbom docs browser clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py --task=parkour_depth $(ARGS)
@@ -78,6 +79,10 @@ locked: $(TOOLS)/.installed
 
 sbom: $(TOOLS)/.installed
 	@$(TOOLS)/bin/python .ci/dependencies.py
+
+browser: $(VENV)/.installed-test
+	@if problem=$$(PIP_ARGS="$(PIP_ARGS)" .ci/browser $(BIN)/python); then :; \
+	else echo "$$problem; the test of the web viewer in a browser is skipped"; fi
 
 clean:
 	rm -rf $(VENV) $(GYM_VENV) $(TOOLS) $(MUTANTS) .venv-oldest-* .venv-newest-* .venv-locked build dist *.egg-info .pytest_cache .ruff_cache

@@ -56,6 +56,9 @@ setup(
         "rich>=14,<16",  # a training's state on a terminal
         "onnx>=1.20,<2",  # exported policies
         "onnxruntime>=1.24,<2",
+        "viser>=1.1,<1.2",  # rendering/web has its server ask for a token, through what it calls of websockets
+        "websockets>=14,<17",
+        "trimesh>=4,<6",
     ],
     extras_require={
         "dashboard": ["wandb-workspaces>=0.4,<0.5"],  # a preview, which is needed once for a project
@@ -76,5 +79,6 @@ setup(
             "mkdocstrings>=1,<2",
             "mkdocstrings-python>=2,<3",
         ],
+        "browser": ["playwright>=1.50,<2"],  # drives the system's Chromium, for the test of the web viewer
     },
 )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from legged_gym_ext.config.cli import main_guard, make_parser, parse
+from legged_gym_ext.config.cli import add_viewer_flags, check_viewer_flags, main_guard, make_parser, parse
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.rendering import VIEWERS
+from legged_gym_ext.rendering import NONE, VIEWERS, WEB
 from legged_gym_ext.runs.folder import find_saved
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
 from legged_gym_ext.tasks import get_factories
 from legged_gym_ext.terrain.kinds import KINDS
+
+if TYPE_CHECKING:
+    from legged_gym_ext.envs.parkour_env import ParkourEnv
+    from legged_gym_ext.learning.runner import ParkourRunner
+    from legged_gym_ext.rendering.web.access import Door
 
 POLICIES = ("student", "teacher")
 
@@ -28,6 +34,7 @@ def main(argv: list[str]) -> None:
 
     from legged_gym_ext.evaluation import outcomes, rollout  # import torch
     from legged_gym_ext.rendering.show import Show, prepare_video
+    from legged_gym_ext.rendering.web.access import open_door
 
     given = args.overrides
     args.overrides = [*rollout.overrides(args.terrain, args.randomize), *given]
@@ -36,6 +43,7 @@ def main(argv: list[str]) -> None:
     rollout.hold_speed(config, given)
     rollout.check_level(args.level, config.terrain.levels)
     video = prepare_video(args.video, checkpoint, args.terrain, args.level)
+    door = open_door(args)
 
     seed_everything(config.seed)
     factories = get_factories(config.task)
@@ -45,6 +53,10 @@ def main(argv: list[str]) -> None:
     with closing(factories.make_env(config, num_envs, torch_device(config.sim.device))) as env:
         runner = factories.make_runner(env, config, None, learning_device)
         runner.load(str(checkpoint), resume=False)
+        if door is not None:
+            print(f"checkpoint {checkpoint}")
+            play_on_page(door, env, runner, checkpoint, args, video)
+            return
         policy, name = rollout.choose_policy(runner, args.policy)
         kinds = rollout.place(env, args.level)
         print(f"checkpoint {checkpoint}")
@@ -55,7 +67,7 @@ def main(argv: list[str]) -> None:
         print(f"command    {low:g} m/s" if low == high else f"command    {low:g} to {high:g} m/s")
         print(f"episodes   {episodes}, randomization {'as in training' if args.randomize else 'off'}", flush=True)
 
-        show = Show(env, rollout.examples(kinds), video, args.video_length, "none" if args.headless else args.viewer)
+        show = Show(env, rollout.examples(kinds), video, args.video_length, args.viewer)
         count = outcomes.EpisodeCount(kinds, outcomes.share_out(episodes, num_envs), env.dt)
         rollout.run(env, policy, learning_device, count, show)
 
@@ -63,6 +75,22 @@ def main(argv: list[str]) -> None:
     if not count.complete:
         print("The viewer was closed before all episodes had ended: short ones, falls, have too large a share.")
     show.write_video()
+
+
+def play_on_page(
+    door: Door, env: ParkourEnv, runner: ParkourRunner, checkpoint: Path, args: argparse.Namespace, video: Path | None
+) -> None:
+    """Play what the page's visitors choose, until Ctrl-C. Whoever pushes robots about measures nothing: no table."""
+    from legged_gym_ext.evaluation.benchmark import commanded_speed
+    from legged_gym_ext.evaluation.rollout import examples
+    from legged_gym_ext.rendering.show import Show
+    from legged_gym_ext.rendering.web import show as web
+    from legged_gym_ext.rendering.web.player import Player
+
+    player = Player(env, runner, checkpoint, args.policy, args.level, commanded_speed(env.config))
+    film = Show(env, examples(env.state.terrain_kind), video, args.video_length, NONE)
+    web.play(door, player, film.add)
+    film.write_video()
 
 
 def parse_flags(argv: list[str]) -> argparse.Namespace:
@@ -81,9 +109,12 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         "--video", metavar="PATH", nargs="?", const="", help="write an mp4 (default: in the run folder)"
     )
     parser.add_argument("--video_length", metavar="S", type=float, default=40.0, help="longest video, s (default: 40)")
-    parser.add_argument("--viewer", metavar=f"{{{','.join(VIEWERS)}}}", default="auto", help="how to watch it live")
+    add_viewer_flags(parser, VIEWERS, "auto")
     args = parse(parser, argv)
-    for flag, choices in (("policy", POLICIES), ("terrain", KINDS), ("viewer", VIEWERS)):
+    check_viewer_flags(args, VIEWERS)
+    if args.headless and args.viewer != WEB:  # a page is no window
+        args.viewer = NONE
+    for flag, choices in (("policy", POLICIES), ("terrain", KINDS)):
         value = getattr(args, flag)
         if value is not None and value not in choices:
             raise unknown(flag, value, choices)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from legged_gym_ext import paths
-from legged_gym_ext.config.cli import main_guard, make_parser, parse
+from legged_gym_ext.config.cli import add_viewer_flags, check_viewer_flags, main_guard, make_parser, parse
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.processes.join import from_rank_zero, joined
 from legged_gym_ext.processes.ranks import here
+from legged_gym_ext.rendering import NONE, TRAINING_VIEWERS
+from legged_gym_ext.rendering.web.access import Door, open_door
 from legged_gym_ext.runs.folder import find_checkpoint, find_saved, new_run_folder
 from legged_gym_ext.runs.origin import write_origin
 from legged_gym_ext.runs.running import marked_as_running
 from legged_gym_ext.runs.settle import rank_config, seed_everything, settle, torch_device
 from legged_gym_ext.tasks import DEFAULT_TASK, get_factories
+
+if TYPE_CHECKING:
+    from legged_gym_ext.envs.parkour_env import ParkourEnv
+    from legged_gym_ext.learning.runner import ParkourRunner
 
 TRAIN, FINETUNE = "train", "finetune"
 PHASES = (TRAIN, FINETUNE)
@@ -36,6 +43,7 @@ def main(argv: list[str]) -> None:
     with joined():
         asked, checkpoint, networks = from_rank_zero(lambda: read(argv))
         config, ranks = settle(asked), here()
+        door = open_door(parse_flags(argv)) if ranks.rank == 0 else None
         seed_everything(ranks.seed(config.seed))
         factories = get_factories(config.task)
         num_envs = ranks.share(config.env.num_envs)
@@ -61,8 +69,22 @@ def main(argv: list[str]) -> None:
                     print(f"begins as  {networks}")
                 print(f"run folder {folder}", flush=True)
                 write_origin(folder)
-            with marked_as_running(folder):
+            with marked_as_running(folder), watched(door, env, runner):
                 runner.learn(config.runner.max_iterations)
+
+
+@contextmanager
+def watched(door: Door | None, env: ParkourEnv, runner: ParkourRunner) -> Iterator[None]:
+    """Let the training in this context be watched on a page, where there is a ``door`` for it."""
+    if door is None:
+        yield
+        return
+    from legged_gym_ext.rendering.web import show as web
+    from legged_gym_ext.rendering.web.watcher import Watcher
+
+    runner.watcher = Watcher(env, tuple(runner.lanes))
+    with web.watching(door, env, runner.watcher):
+        yield
 
 
 def read(argv: list[str]) -> tuple[Config, Path | None, Path | None]:
@@ -112,7 +134,9 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     parser = make_parser("Train a teacher and its student in one run, or fine-tune the student of a run.")
     phases = f"{{{','.join(PHASES)}}}"
     parser.add_argument("--phase", metavar=phases, help="finetune: a new run, PPO of the student of --load_run")
+    add_viewer_flags(parser, TRAINING_VIEWERS, NONE)
     args = parse(parser, argv)
+    check_viewer_flags(args, TRAINING_VIEWERS)
     if args.phase and args.phase not in PHASES:
         raise unknown("phase", args.phase, PHASES)
     return args

@@ -13,6 +13,10 @@ from typing import NoReturn
 from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line, unknown
 
 LAST_RUN = "-1"  # legged_gym's way to say it
+VIEWER_HOST, VIEWER_PORT = "127.0.0.1", 8080
+"""Where the web viewer listens unless told otherwise: this machine only."""
+MJLAB_WEB = "viser"
+"""mjlab's name of the web viewer."""
 
 FLAG_KEYS = {
     "num_envs": "env.num_envs",
@@ -114,6 +118,32 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
     args.overrides = [f"{key}={value}" for key, value in given if value is not None] + overrides
     args.checkpoint = _checkpoint_number(args.checkpoint)
     return args
+
+
+def add_viewer_flags(parser: Parser, viewers: Sequence[str], default: str) -> None:
+    """Add the flags of the live viewers."""
+    parser.add_argument("--viewer", metavar=f"{{{','.join(viewers)}}}", default=default, help="how to watch it live")
+    parser.add_argument("--viewer_host", metavar="HOST", help=f"where the web viewer listens (default: {VIEWER_HOST})")
+    parser.add_argument(
+        "--viewer_port", metavar="N", type=int, help=f"its port; 0: any that is free (default: {VIEWER_PORT})"
+    )
+
+
+def check_viewer_flags(args: argparse.Namespace, viewers: Sequence[str]) -> None:
+    """Check the values of those flags, and fill in what was not given.
+
+    Raises:
+        UserError: One is not allowed.
+    """
+    if args.viewer == MJLAB_WEB:
+        args.viewer = "web"
+    if args.viewer not in viewers:
+        raise unknown("viewer", args.viewer, viewers)
+    for flag, default in (("viewer_host", VIEWER_HOST), ("viewer_port", VIEWER_PORT)):
+        if getattr(args, flag) is None:
+            setattr(args, flag, default)
+        elif args.viewer != "web":
+            raise UserError(f"--{flag} is of the web viewer; give --viewer web, too")
 
 
 def main_guard(main: Callable[[list[str]], None]) -> NoReturn:

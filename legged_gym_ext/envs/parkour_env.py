@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -104,6 +104,8 @@ class ParkourEnv(Environment):
         self.derived: Derived
         self.meter: Meter | None = None
         """Measures the episodes, where somebody wants to know; to be set before the first step."""
+        self.onlooker: Callable[[Tensor, dict[str, Any]], None] | None = None
+        """Called after each step with its actions and extras, where somebody watches; it changes nothing."""
         # What comes before the physics and what comes after it, each a graph of its own where there are graphs.
         self._before_physics, self._after_physics = self._joint_targets, self._after
         if device.type == "cuda":
@@ -133,12 +135,15 @@ class ParkourEnv(Environment):
         """Act (num_envs, 10) for one control step; see ``rsl_rl.env.VecEnv.step``.
 
         ``extras`` further has ``terrain_kind``, ``terrain_level``, and, of episodes that end with this step,
-        ``outcome`` (:class:`Outcome`), ``success`` (bool) and ``progress`` (m); and ``measures``, where there is a
-        meter. Its ``log`` has means over the environments: reward terms per second, terrain levels by kind, speeds;
-        and how many worlds' physics diverged or had more contacts than there was room for.
+        ``outcome`` (:class:`Outcome`), ``success`` (bool) and ``progress`` (m); ``reward_terms`` (num_envs, terms),
+        weighted, in the order of ``reward_weights.names``; and ``measures``, where there is a meter. Its ``log`` has
+        means over the environments: reward terms per second, terrain levels by kind, speeds; and how many worlds'
+        physics diverged or had more contacts than there was room for.
         """
         self.simulator.step(self._before_physics(actions))
         self._observations, reward, done, extras = self._after_physics()
+        if self.onlooker is not None:
+            self.onlooker(actions, extras)
         return self._observations, reward, done, extras
 
     def _after(self) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
@@ -148,9 +153,9 @@ class ParkourEnv(Environment):
         self._advance()
         outcome = terminations.check(self)
         self.derived.terminated = terminations.failed(outcome)
-        reward, mean_terms = self._reward()
+        reward, terms = self._reward()
         done = outcome != Outcome.RUNNING
-        extras = self._extras(outcome, mean_terms)
+        extras = self._extras(outcome, terms)
         self._reset(done)
         return self._observe(done, draw["noise"]), reward, done.long(), extras
 
@@ -273,16 +278,16 @@ class ParkourEnv(Environment):
         self._derive()
 
     def _reward(self) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of the reward terms, (num_envs,), and the mean of each per second, (terms,)."""
+        """Return the weighted sum of the reward terms, (num_envs,), and the weighted terms, (num_envs, terms)."""
         weights = self.reward_weights.at(self.state.terrain_level) * self.dt
         terms = torch.stack([rewards.TERMS[name](self) for name in self.reward_weights.names], dim=1) * weights
         self.state.last_joint_vel.copy_(self.sim_state.joint_vel)
         total = terms.sum(dim=1)
-        return total.clamp(min=0) if self.config.rewards.only_positive else total, terms.mean(dim=0) / self.dt
+        return total.clamp(min=0) if self.config.rewards.only_positive else total, terms
 
-    def _extras(self, outcome: Tensor, mean_terms: Tensor) -> dict[str, Any]:
+    def _extras(self, outcome: Tensor, terms: Tensor) -> dict[str, Any]:
         """Return what the learner, the log and the evaluation want to know of the episodes that end now."""
-        state = self.state
+        state, mean_terms = self.state, terms.mean(dim=0) / self.dt
         toward = (self.sim_state.root_lin_vel[:, :2] * self.derived.goal_direction).sum(dim=1)
         measures = {} if self.meter is None else {"measures": self.meter.add(self)}
         kinds = self.library.kinds
@@ -293,6 +298,7 @@ class ParkourEnv(Environment):
             "success": outcome == Outcome.FINISHED,
             "progress": state.progress.clone(),
             "terrain_kind": state.terrain_kind.clone(),
+            "reward_terms": terms,
             "terrain_level": state.terrain_level.clone(),
             "log": {
                 **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights.names, mean_terms, strict=True)},

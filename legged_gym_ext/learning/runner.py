@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rsl_rl.models import MLPModel
@@ -34,6 +34,9 @@ from legged_gym_ext.processes.signals import StopRequest
 from legged_gym_ext.recording.recording import Recording
 from legged_gym_ext.runs.atomic import replacing
 from legged_gym_ext.showing.showing import Showing
+
+if TYPE_CHECKING:
+    from legged_gym_ext.rendering.web.watcher import Watcher
 
 SPOILED, MOST_RETURNS = 100, 3
 """Updates running that are left out until the training goes back to a checkpoint; and how often it does that."""
@@ -88,6 +91,8 @@ class ParkourRunner(OnPolicyRunner):
         self.journal = Journal(Recording(config, self.log_dir if here().rank == 0 else None), self.log_dir)
         self.saving = Saving(self)
         self.showing = Showing(self)
+        self.watcher: Watcher | None = None
+        """Who watches the environments live, and is told whose turn it is."""
 
     @property
     def iteration(self) -> int:
@@ -294,6 +299,8 @@ class ParkourRunner(OnPolicyRunner):
         outcomes = {}
         for name, phase in self.phases.items():
             if phase.learns(self.config) and phase.due(self.iteration):
+                if self.watcher is not None:
+                    self.watcher.begin(phase.lane, self.iteration)
                 outcomes[name] = phase.run(self.lanes[phase.lane])
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)

@@ -1,4 +1,4 @@
-"""Watching a run live, in MuJoCo's own viewers: a window, or a web page."""
+"""Watching a run live, in a window of MuJoCo's own viewer. On a web page: see web/."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Viewer(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the window or the web page."""
+        """Close it."""
         ...
 
 
@@ -103,13 +103,9 @@ class Live:
 
 
 def open_viewer(choice: str, scene: RobotScene) -> Viewer | None:
-    """Open a viewer, one of ``rendering.VIEWERS``. None where there is to be none, or, with a line, can be none."""
+    """Open the window that is asked for: auto, native. None where there is to be none, or, with a line, can be none."""
     if choice == "none" or (choice == "auto" and not has_display()):
         return None
-    if choice == "web":
-        from legged_gym_ext.rendering.web_viewer import WebViewer  # imports all of MuJoCo's studio
-
-        return WebViewer(scene)
     if not has_display():
         print("viewer     none: there is no display (--viewer web needs none)")
     elif not works("glfw"):  # MuJoCo's would wait for its window forever

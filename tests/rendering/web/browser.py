@@ -1,0 +1,32 @@
+"""A real browser without a window, or the reason why there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")  # the same as in .ci/browser
+# Without a GPU, WebGL is drawn by SwiftShader. Chromium's sandbox does not work for root.
+FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Run the system's Chromium; skip the test, with the reason, where that cannot be."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make browser")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip("no Chromium here: make browser")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=list(FLAGS), timeout=120_000)
+        try:
+            yield running
+        finally:
+            running.close()
