@@ -77,9 +77,7 @@ def code_state() -> list[dict[str, str | bool]]:
 
     Files that git does not keep do not count as a change.
     """
-    return [
-        {"repository": state.name, "commit": state.commit, "changed": bool(state.diff)} for state in repositories()
-    ]
+    return [{"repository": state.name, "commit": state.commit, "changed": bool(state.diff)} for state in repositories()]
 
 
 def _is_tracked(file: Path) -> bool:
