@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,9 @@ class Row:
     """Of the episodes, by lane."""
     logs: dict[str, dict[str, float]]
     """The environment's, by lane."""
+    kinds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """How many environments had their last episode on a kind of terrain, and how many of these succeeded, by lane and
+    kind."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Journal:
         }
         lanes = {lane: summarize([row.totals[lane] for row in rows]) for lane in rows[0].totals}
         logs = {lane: merge_logs([row.logs[lane] for row in rows]) for lane in rows[0].logs}
+        for lane in logs:
+            logs[lane] |= success_by_kind([row.kinds.get(lane, {}) for row in rows])
         took = sum(seconds.values())
         steps_per_second = progress.steps / took if took > 0 else 0.0
         scalars = _scalars(losses, seconds, steps_per_second, lanes, logs)
@@ -126,6 +131,12 @@ class Journal:
         self.recording.add({**rates, "Perf/evaluation_time": seconds}, iteration)
         self._rates = _by_policy(rates)
         say(evaluation_block(rates, seconds))
+
+
+def success_by_kind(kinds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
+    """Return the success rates on the kinds of terrain on which any rank has finished an episode, by tag."""
+    sums = {kind: [sum(column) for column in zip(*(rank[kind] for rank in kinds), strict=True)] for kind in kinds[0]}
+    return {f"SuccessRate/{kind}": successes / ended for kind, (ended, successes) in sums.items() if ended > 0}
 
 
 def _scalars(

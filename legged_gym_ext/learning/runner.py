@@ -352,6 +352,11 @@ class ParkourRunner(OnPolicyRunner):
             {self.phases[name].title: outcome.losses for name, outcome in outcomes.items()},
             {name: lane.statistics.totals() for name, lane in self.lanes.items()},
             {name: lane.statistics.pop_log() for name, lane in self.lanes.items()},
+            {
+                name: dict(zip(self.env.terrain_kinds, lane.statistics.by_kind(), strict=True))
+                for name, lane in self.lanes.items()
+                if self.env.terrain_kinds
+            },
         )
 
     def _report(self, outcomes: Mapping[str, Outcome], rows: Sequence[Row], last: int, mean_time: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MEASURES = ("return", "episode_length", "success_rate", "progress")
-_STATE = ("running", "last", "finished", "level", "kind", "places")
+_STATE = ("running", "last", "finished", "level", "kind", "last_kind", "places")
 
 COUNTS = "Health/"
 """Beginning of the names under which an environment logs how many there are of something, rather than a mean."""
@@ -41,6 +41,8 @@ class EpisodeStatistics:
         """Terrain level of each environment."""
         self.kind = torch.full((num_envs,), -1, dtype=torch.int64, device=device)
         """Kind of terrain of each environment; -1 as long as it has not told."""
+        self.last_kind = self.kind.clone()
+        """Kind of terrain of each environment's last finished episode; -1 = none is finished, or it is not known."""
         self.places = torch.zeros(2, kinds, levels, dtype=torch.int64, device=device)
         """Episodes, and successful ones among them, that ended since the last ``pop_places``."""
         self._log: dict[str, tuple[Tensor, int]] = {}
@@ -55,6 +57,7 @@ class EpisodeStatistics:
         )
         if self.places.numel():
             self._count(done & self.finished, episode[2] > 0, extras)
+            self.last_kind = torch.where(done, self.kind, self.last_kind)
         self.last = torch.where(done, episode, self.last)
         self.finished = self.finished | done
         self.running = torch.where(done, 0.0, self.running)
@@ -75,6 +78,16 @@ class EpisodeStatistics:
         counts = self.places.tolist()
         self.places.zero_()
         return counts
+
+    def by_kind(self) -> list[list[float]]:
+        """Return how many of the last finished episodes were on each kind of terrain, and successful; (K, 2)."""
+        if not self.places.numel():
+            return []
+        counts = torch.zeros(2, self.places.shape[1], device=self.last.device)
+        known = (self.last_kind >= 0).to(counts)
+        success = self.last[MEASURES.index("success_rate")]
+        counts.index_add_(1, self.last_kind.clamp(min=0), torch.stack([known, known * success]))
+        return counts.T.tolist()
 
     def totals(self) -> list[float]:
         """Return what :func:`summarize` wants: environments, finished ones, sums of levels and of the measures."""

@@ -25,6 +25,8 @@ PANELS = {
     "terrain level": "TerrainLevel/*",
     "terrain level of the teacher, by kind": "TerrainLevel/*/teacher",
     "terrain level of the student, by kind": "TerrainLevel/*/student",
+    "success of the teacher, by kind": "SuccessRate/*/teacher",
+    "success of the student, by kind": "SuccessRate/*/student",
     "distillation loss": "Distill/loss",
     "spread of actions": "Policy/mean_std",
     "spread of actions, fine-tuning": "Finetune/mean_std",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from legged_gym_ext.learning.journal import success_by_kind
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 
 
@@ -68,4 +69,37 @@ def test_an_environment_without_kinds_is_not_asked_for_them() -> None:
     step = {"success": torch.ones(2), "progress": torch.ones(2), "terrain_level": torch.zeros(2)}
     for _ in range(3):
         statistics.add(torch.zeros(2), torch.ones(2), step)
+    assert statistics.by_kind() == []
     assert statistics.pop_places() == [[], []] and (statistics.kind < 0).all()
+
+
+def test_success_by_kind_is_that_of_the_last_episodes_where_they_were() -> None:
+    """Though environments move on to other kinds."""
+    generator = torch.Generator().manual_seed(7)
+    envs, kinds = 9, 4
+    statistics = EpisodeStatistics(envs, "cpu", kinds, 1)
+    assert statistics.by_kind() == [[0, 0]] * kinds
+    last: dict[int, tuple[int, bool]] = {}
+    for _ in range(30):
+        dones, success = torch.rand(2, envs, generator=generator) < torch.tensor([[0.1], [0.5]])
+        kind = torch.randint(kinds - 1, (envs,), generator=generator)
+        level = torch.zeros(envs, dtype=torch.long)
+        extras = {"success": success, "progress": torch.zeros(envs), "terrain_level": level, "terrain_kind": kind}
+        statistics.add(torch.zeros(envs), dones, extras)
+        last |= {env: (int(kind[env]), bool(success[env])) for env in range(envs) if dones[env]}
+        expected = [
+            [sum(k == number for k, _ in last.values()), sum(k == number and good for k, good in last.values())]
+            for number in range(kinds)
+        ]
+        assert statistics.by_kind() == expected
+        other = EpisodeStatistics(envs, "cpu", kinds, 1)  # as a resumed training does
+        other.load_state_dict(statistics.state_dict())
+        assert other.by_kind() == expected
+    assert len(last) > 5
+
+
+def test_success_by_kind_of_several_ranks_is_that_of_all_their_environments() -> None:
+    ranks = [{"flat": [3.0, 2.0], "gaps": [0.0, 0.0], "steps": [0.0, 0.0]}, {"flat": [1.0, 0.0], "gaps": [4.0, 1.0]}]
+    ranks[1]["steps"] = [0.0, 0.0]
+    assert success_by_kind(ranks) == {"SuccessRate/flat": 0.5, "SuccessRate/gaps": 0.25}
+    assert success_by_kind([{}, {}]) == {}
