@@ -15,6 +15,7 @@ only_mutate = ["legged_gym_ext/{module}.py"]
 also_copy = ["configs", "resources", "setup.py", "train.py", "play.py", "evaluate.py", "export.py"]
 pytest_add_cli_args_test_selection = [{tests}]
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+timeout_constant = 60.0 # s; what a busy machine needs for nothing must not look like a mutant that was noticed
 process_isolation = "forkserver" # torch does not like to be forked in mid-test
 """
 
