@@ -90,7 +90,8 @@ def _overview(config: Config, lanes: Sequence[str]) -> Section:
 
 def _by_kind(config: Config, lanes: Sequence[str]) -> Section:
     kinds = [kind for kind in KINDS if getattr(getattr(config.terrain, kind), "proportion", 0.0) > 0]
-    panels = [_of_lanes(f"terrain level, {kind}", f"TerrainLevel/{kind}", lanes) for kind in kinds]
+    panels = [_of_lanes(f"success rate, {kind}", f"SuccessRate/{kind}", lanes) for kind in kinds]
+    panels += [_of_lanes(f"terrain level, {kind}", f"TerrainLevel/{kind}", lanes) for kind in kinds]
     if _shows_media(config):
         panels += [
             *_each("success by kind and level", "Success/heat_map", lanes, Shows.IMAGES),
@@ -120,16 +121,25 @@ def _distillation(config: Config) -> Section:
 def _ppo(config: Config) -> Section:
     if config.finetune.enabled:
         return Section("PPO", ())
-    return Section(
-        "PPO",
-        (
-            Panel("loss of the value", ("Loss/value",), logarithmic=True),
-            Panel("surrogate loss", ("Loss/surrogate",)),
-            Panel("entropy", ("Loss/entropy",)),
-            Panel("learning rate", ("Loss/learning_rate",), logarithmic=True),
-            Panel("spread of actions", ("Policy/mean_std",)),
-        ),
-    )
+    sections = ("Loss", "Guide") if config.guide.enabled else ("Loss",)
+
+    def of(name: str) -> tuple[str, ...]:
+        return tuple(f"{section}/{name}" for section in sections)
+
+    panels = [
+        Panel("loss of the value", of("value"), logarithmic=True),
+        Panel("surrogate loss", of("surrogate")),
+        Panel("entropy", of("entropy")),
+        Panel("learning rate", of("learning_rate"), logarithmic=True),
+        Panel("spread of actions", ("Policy/mean_std",)),
+    ]
+    if config.guide.enabled:
+        panels += [
+            Panel("imitation of the guide", ("Imitation/loss",), logarithmic=True),
+            Panel("learning rate of imitation", ("Imitation/learning_rate",)),
+            Panel("share of robots that the guide moves", ("Imitation/beta",), logarithmic=True),
+        ]
+    return Section("PPO", tuple(panels))
 
 
 def _finetuning(config: Config) -> Section:
@@ -158,8 +168,12 @@ def _speed(config: Config, lanes: Sequence[str]) -> Section:
         _of_lanes("commanded speed, m/s", "Speed/commanded", lanes),
         _of_lanes("speed toward the waypoint, m/s", "Speed/toward_waypoint", lanes),
     ]
+    if config.guide.enabled and not config.finetune.enabled:
+        panels.append(Panel("seconds of a round of imitation", ("Perf/imitation_time",)))
     if config.distill.enabled and not config.finetune.enabled:
         panels.append(Panel("seconds of a distillation", ("Perf/distill_time",)))
+    if _shows_media(config):
+        panels.append(Panel("seconds of what the log shows", ("Perf/media_time",)))
     if config.runner.evaluate_every:
         panels.append(Panel("seconds of an evaluation", ("Perf/evaluation_time",)))
     return Section("Speed", tuple(panels), open=False)
@@ -167,7 +181,7 @@ def _speed(config: Config, lanes: Sequence[str]) -> Section:
 
 def _media(config: Config, lanes: Sequence[str]) -> Section:
     panels: list[Panel] = []
-    if getattr(config.runner, "video_every", 0):
+    if config.runner.video_every:
         panels += _each("video", "Video", lanes, Shows.VIDEOS)
     if _shows_media(config):
         if config.camera.enabled:
@@ -177,7 +191,7 @@ def _media(config: Config, lanes: Sequence[str]) -> Section:
 
 
 def _shows_media(config: Config) -> bool:
-    return bool(getattr(config.runner, "media_every", 0))
+    return config.runner.media_every > 0
 
 
 def _of_lanes(title: str, begin: str, lanes: Sequence[str], shows: Shows = Shows.CURVES) -> Panel:

@@ -27,12 +27,13 @@ PANELS = {
     "terrain level of the student, by kind": "TerrainLevel/*/student",
     "success of the teacher, by kind": "SuccessRate/*/teacher",
     "success of the student, by kind": "SuccessRate/*/student",
+    "imitation of the guide": "Imitation/loss",
     "distillation loss": "Distill/loss",
     "spread of actions": "Policy/mean_std",
     "spread of actions, fine-tuning": "Finetune/mean_std",
 }
 """Title and tag of each panel, if there is something to draw; several curves for all that * may stand for."""
-_LOGARITHMIC = ("Distill/loss",)
+_LOGARITHMIC = ("Imitation/loss", "Distill/loss")
 _COLUMNS = 3
 
 
