@@ -70,7 +70,7 @@ mutants: $(MUTANTS)/.installed
 
 lock: $(TOOLS)/.installed
 	@$(TOOLS)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes --constraints constraints.txt \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --all-extras setup.py --output-file requirements.lock
+	--python-version 3.11.5 --python-platform x86_64-manylinux_2_28 --all-extras setup.py --output-file requirements.lock
 
 locked: $(TOOLS)/.installed
 	@$(TOOLS)/bin/uv venv --quiet --allow-existing --python "$$(.ci/python 3.11 || echo 3.11)" .venv-locked
