@@ -154,7 +154,7 @@ def test_a_picture_for_the_documentation(page: Page, tmp_path: Path) -> None:
     time.sleep(3)
     picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG))).convert("RGB")
     assert picture.size == (LARGE["width"], LARGE["height"])
-    picture.quantize(128).save(path, optimize=True)
+    picture.quantize(256).save(path, optimize=True)
     assert path.stat().st_size < 300_000
     for name, text in (("Actions", "left_hip_yaw"), ("Rewards", "tracking_goal_vel")):
         page.get_by_role("tab", name=name).click()
