@@ -144,16 +144,17 @@ def test_a_picture_for_the_documentation(page: Page, tmp_path: Path) -> None:
     path = Path(os.environ.get("VIEWER_PICTURE", tmp_path / "viewer.png"))
     page.set_viewport_size(LARGE)  # pyright: ignore[reportArgumentType]
     if "VIEWER_RUN" in os.environ:
-        page.get_by_text("reset").click()
+        page.get_by_role("button", name="reset", exact=True).click()
         until(lambda: 2.0 < told(page, r"([-\d.]+) m along") < 4.0, "the robot did not walk")
     page.get_by_label("pause").check()
-    page.locator(".mantine-Notification-closeButton").first.click()  # that there is none
+    for button in page.locator(".mantine-Notification-closeButton").all():  # of the notice that there is none
+        button.click()
     page.get_by_role("tab", name="Depth").click()
     page.get_by_text("depth image, as the policy sees it").wait_for(timeout=LONG)
     time.sleep(3)
     picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG))).convert("RGB")
     assert picture.size == (LARGE["width"], LARGE["height"])
-    picture.quantize(128).save(path, optimize=True)
+    picture.quantize(256).save(path, optimize=True)
     assert path.stat().st_size < 300_000
     for name, text in (("Actions", "left_hip_yaw"), ("Rewards", "tracking_goal_vel")):
         page.get_by_role("tab", name=name).click()
