@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,7 +82,7 @@ class Slider:
         Raises:
             UserError: It is not allowed.
         """
-        if isinstance(value, (str, bool)) or not math.isfinite(value) or not self.low <= value <= self.high:
+        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
             raise UserError(f"{self.label} {value}; allowed: {self.low:g} to {self.high:g}")
         return type(self.step)(value)
 
