@@ -291,7 +291,7 @@ class GuideConfig:
     """
 
     enabled: bool = False
-    level: float = not_negative(5.0)  # of its environments, on average, at which it has learned enough
+    level: float = not_negative(6.0)  # of its environments, on average, at which it has learned enough
     iterations: int = count(2800)  # and when it has at the latest
     rounds: int = count(120)  # of imitation: in each the teacher acts, and learns what the guide would have done
     steps_per_env: int = count(48)  # of a round
