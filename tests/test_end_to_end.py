@@ -22,6 +22,7 @@ from legged_gym_ext.runs.settle import seed_everything, settle
 TINY = [
     *("terrain.levels=2", "terrain.variants=1", "runner.num_steps_per_env=6", "teacher.hidden_dims=[32,16]"),
     "student.encoder.gru_hidden=16",
+    *("guide.iterations=1", "guide.rounds=1", "guide.steps_per_env=6", "guide.mini_batches=2"),
     *("distill.start=1", "distill.interval=2", "distill.steps_per_env=7", "distill.beta=0.5"),
     *("distill.bptt_steps=4", "env.episode_length_s=0.5", "ppo.num_learning_epochs=2", "runner.logger=none"),
 ]
@@ -96,7 +97,14 @@ def test_resuming_in_another_world_starts_new_episodes_in_it(changes: list[str],
 def test_the_newcomers_run_leaves_what_the_readme_says(engine: str) -> None:
     command = [sys.executable, "train.py", "--task=parkour_depth", "--num_envs=4", "--max_iterations=2", "--seed=1"]
     command += [f"--sim={engine}", "--sim_device=cpu"]
-    extra = ["distill.start=0", "distill.interval=1", "distill.steps_per_env=4", "distill.bptt_steps=4"]
+    extra = [
+        "guide.iterations=1",
+        "guide.rounds=1",
+        "distill.start=0",
+        "distill.interval=1",
+        "distill.steps_per_env=4",
+        "distill.bptt_steps=4",
+    ]
     name = f"_test_{os.getpid()}"
     experiment = ROOT / "logs" / name
     try:

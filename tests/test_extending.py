@@ -206,6 +206,7 @@ SMALL = [
     "terrain.variants=1",
     "teacher.hidden_dims=[16]",
     "teacher.critic_hidden_dims=[16]",
+    "guide.enabled=false",
     "distill.start=1",
     "distill.interval=1",
     "distill.steps_per_env=6",

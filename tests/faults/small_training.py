@@ -27,6 +27,7 @@ _FLAGS = """
     --task=parkour_depth --num_envs=4 --sim=mujoco --rl_device=cpu sim.mujoco.threads=1 camera.resolution=[16,16]
     terrain.levels=2 terrain.variants=1 teacher.hidden_dims=[16] teacher.critic_hidden_dims=[16] teacher.depth_block=1
     runner.num_steps_per_env=8 runner.save_interval=1 runner.keep_checkpoints=2
+    guide.iterations=1 guide.rounds=2 guide.steps_per_env=8 guide.mini_batches=2
     distill.start=1 distill.interval=2 distill.steps_per_env=8 distill.bptt_steps=4
 """
 

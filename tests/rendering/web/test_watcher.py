@@ -30,7 +30,7 @@ SMALL = (
     ),
     *("teacher.hidden_dims=[8]", "teacher.critic_hidden_dims=[8]", "teacher.depth_block=1", "runner.logger=none"),
     *(f"runner.num_steps_per_env={ROLLOUT}", "ppo.num_mini_batches=1", "ppo.num_learning_epochs=1"),
-    *("distill.start=0", "distill.start_level=0", "distill.interval=1"),
+    *("guide.enabled=false", "distill.start=0", "distill.start_level=0", "distill.interval=1"),
     *(f"distill.steps_per_env={DAGGER}", "distill.bptt_steps=3", "distill.mini_batches=1"),
 )
 
