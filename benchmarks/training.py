@@ -14,8 +14,8 @@ from legged_gym_ext.tasks import DEFAULT_TASK
 
 ITERATIONS = 3  # of which the median one is told
 WARM_UP = 2
-EVERY_ITERATION = ("distill.start=0", "distill.interval=1")
-"""Overrides with which every iteration is followed by a distillation."""
+EVERY_ITERATION = ("guide.enabled=false", "distill.start=0", "distill.interval=1")
+"""Overrides with which every iteration is followed by a distillation, from the first one on."""
 
 
 class TimedTraining:
@@ -35,13 +35,13 @@ class TimedTraining:
         self.config = case.config(*overrides, *EVERY_ITERATION, task=task)
         env = case.make_env(self.config)
         runner = ParkourRunner(env, self.config, None, case.device)
-        teacher_ppo, distillation = runner.phases["ppo"], runner.phases["distillation"]
+        distillation = runner.phases["distillation"]
         watch = Stopwatch(case.torch_device)
         if case.on_cpu:  # elsewhere nothing inside a step can be told apart from outside
             watch.watch(env.simulator, "step", "physics")
             watch.watch(env.camera, "update", "camera")
         watch.watch(env, "step", "environment step")
-        watch.watch(teacher_ppo, "collect", "teacher's rollout")
+        watch.watch(runner.alg, "collect", "teacher's rollout")
         watch.watch(runner.alg, "update", "PPO update")
         watch.watch(distillation, "collect", "student's rollout")
         watch.watch(distillation, "update", "DAgger update")

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:  # imported where there is a terminal
     from rich.console import RenderableType
@@ -74,7 +74,7 @@ class Board:
 
     def _open(self) -> bool:
         """Return whether there is a board, after making one where that can be."""
-        if not (sys.stdout.isatty() and _in_foreground()):
+        if not (_standard_output().isatty() and _in_foreground()):
             self.close()
         elif self._live is None:
             from rich.console import Console
@@ -95,9 +95,13 @@ class Board:
 
 def encodable(text: str) -> str:
     """Return ``text`` with letters that standard output cannot write as their numbers."""
-    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
+    encoding = getattr(_standard_output(), "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _standard_output() -> TextIO:
+    """Return standard output itself, for which a stand-in of rich's is where there is a board."""
+    return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
 
 def _in_foreground() -> bool:

@@ -62,9 +62,7 @@ def _check_combinations(config: Config) -> None:
         config.student.encoder.check(config)
     elif config.finetune.enabled:
         raise UserError("finetune.enabled: expected false with distill.enabled=false: there is no student")
-    if config.guide.enabled and config.teacher.kind != "depth":
-        raise UserError("guide.enabled: expected false with teacher.kind=scandots: it sees what a guide would see")
-    if config.guide.enabled and not config.height_scan.enabled:
+    if config.guided and not config.height_scan.enabled:
         raise UserError("height_scan.enabled: expected true with guide.enabled=true")
     if config.teacher.kind == "scandots" and not config.height_scan.enabled:
         raise UserError("height_scan.enabled: expected true with teacher.kind=scandots")

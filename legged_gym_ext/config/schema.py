@@ -287,6 +287,7 @@ class PPOConfig:
 class GuideConfig:
     """A policy that sees a height scan and learns by PPO before the depth teacher does, which then begins as its image.
 
+    A teacher that sees a height scan itself has none.
     Pixels tell PPO little about where to step, but much to a network that is shown what to do (docs/LEARNING.md).
     """
 
@@ -398,3 +399,8 @@ class Config:
     distill: DistillConfig = field(default_factory=DistillConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     runner: RunnerConfig = field(default_factory=RunnerConfig)
+
+    @property
+    def guided(self) -> bool:
+        """Return whether the teacher begins as the image of a guide."""
+        return self.guide.enabled and self.teacher.kind == "depth"

@@ -121,7 +121,7 @@ def _distillation(config: Config) -> Section:
 def _ppo(config: Config) -> Section:
     if config.finetune.enabled:
         return Section("PPO", ())
-    sections = ("Loss", "Guide") if config.guide.enabled else ("Loss",)
+    sections = ("Loss", "Guide") if config.guided else ("Loss",)
 
     def of(name: str) -> tuple[str, ...]:
         return tuple(f"{section}/{name}" for section in sections)
@@ -133,7 +133,7 @@ def _ppo(config: Config) -> Section:
         Panel("learning rate", of("learning_rate"), logarithmic=True),
         Panel("spread of actions", ("Policy/mean_std",)),
     ]
-    if config.guide.enabled:
+    if config.guided:
         panels += [
             Panel("imitation of the guide", ("Imitation/loss",), logarithmic=True),
             Panel("learning rate of imitation", ("Imitation/learning_rate",)),
@@ -168,7 +168,7 @@ def _speed(config: Config, lanes: Sequence[str]) -> Section:
         _of_lanes("commanded speed, m/s", "Speed/commanded", lanes),
         _of_lanes("speed toward the waypoint, m/s", "Speed/toward_waypoint", lanes),
     ]
-    if config.guide.enabled and not config.finetune.enabled:
+    if config.guided and not config.finetune.enabled:
         panels.append(Panel("seconds of a round of imitation", ("Perf/imitation_time",)))
     if config.distill.enabled and not config.finetune.enabled:
         panels.append(Panel("seconds of a distillation", ("Perf/distill_time",)))

@@ -97,7 +97,7 @@ def newest_checkpoint(logs: Path) -> Path | None:
 
 def leftovers(logs: Path) -> list[Path]:
     """Return files that nobody can want."""
-    wanted = ("config.yaml", "recording.json", "console")
+    wanted = ("config.yaml", "recording.json", "origin.json", "console")
     return [
         path
         for path in logs.rglob("*")

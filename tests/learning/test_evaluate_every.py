@@ -16,7 +16,7 @@ from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.runs.settle import seed_everything, settle
 
 OVERRIDES = (*TINY, "student.encoder.kind=light", "teacher.hidden_dims=[16]", "distill.start=1", "distill.interval=1",
-             "guide.enabled=false", "distill.steps_per_env=4", "distill.mini_batches=1", "runner.num_steps_per_env=4")  # fmt: skip
+             "distill.steps_per_env=4", "distill.mini_batches=1", "runner.num_steps_per_env=4")  # fmt: skip
 
 
 def trained(folder: Path, *overrides: str) -> ParkourRunner:

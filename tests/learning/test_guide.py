@@ -77,9 +77,13 @@ def test_a_level_ends_the_guides_learning() -> None:
     assert runner.lanes["teacher"].statistics.level.mean() >= 2.0
 
 
-def test_without_a_guide_the_teacher_begins_at_once() -> None:
+@pytest.mark.parametrize("teacher", ["depth", "scandots"])
+def test_without_a_guide_the_teacher_begins_at_once(teacher: str) -> None:
     config = config_of()
-    config.guide.enabled = False
+    if teacher == "scandots":
+        config.teacher.kind = teacher  # whatever the configuration has of a guide
+    else:
+        config.guide.enabled = False
     runner = make(None, config, num_envs=ENVS)
     assert list(runner.phases) == ["ppo", "distillation"]
     assert turns(runner, 1) == [["ppo"]]
@@ -249,7 +253,6 @@ def test_more_mini_batches_than_samples_is_one_clear_line() -> None:
 @pytest.mark.parametrize(
     ("section", "name", "value", "told"),
     [
-        ("teacher", "kind", "scandots", "guide.enabled: expected false with teacher.kind=scandots"),
         ("height_scan", "enabled", False, "height_scan.enabled: expected true with guide.enabled=true"),
         ("guide", "rounds", 0, "guide.rounds: expected"),
     ],

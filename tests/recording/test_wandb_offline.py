@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +48,19 @@ TINY = [
 ]
 
 
+def whole(files: Sequence[Path]) -> Contents:
+    """Return what a run's files hold once W&B's own process, which writes them, has written the end of the run."""
+    until = time.monotonic() + 30.0
+    while True:
+        try:
+            contents = read(files, ITERATION)
+        except UserError:
+            contents = Contents()
+        if contents.ended or time.monotonic() > until:
+            return contents
+        time.sleep(0.2)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path, Contents]:
     """Train the real environment for 4 iterations, offline, and read what W&B wrote."""
@@ -63,7 +76,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path, Con
     seed_everything(config.seed)
     runner = ParkourRunner(ParkourEnv(config, 8, CPU), config, folder, "cpu")
     runner.learn(4)
-    return config, folder, read(runs_in(folder), ITERATION)
+    return config, folder, whole(runs_in(folder))
 
 
 def test_every_panel_has_data_and_every_metric_a_panel(trained: tuple[Config, Path, Contents]) -> None:
@@ -113,7 +126,7 @@ def test_checkpoints_are_versions_of_an_artifact(trained: tuple[Config, Path, Co
     assert [(name, kind, files) for name, kind, _, files in contents.artifacts] == [
         (f"model-{contents.run_id}", "model", ["config.yaml", f"model_{number}.pt"]) for number in (2, 4)
     ]
-    assert contents.artifacts[0][2] == ["latest", "best"]
+    assert set(contents.artifacts[0][2]) == {"latest", "best"}
     assert "config.yaml" in contents.files
 
 
@@ -202,7 +215,7 @@ def test_a_killed_service_ends_no_training_and_loses_nothing(
     assert len(set(begun)) == 3 and "Traceback" not in out + err
     assert out.count("W&B: not recorded (") == out.count("W&B: recorded again") == 3
     assert_same(load_checkpoint(tmp_path / "model_8.pt")["phases"], undisturbed.saving.content([])["phases"])
-    contents = read(runs_in(tmp_path), ITERATION)
+    contents = whole(runs_in(tmp_path))
     assert contents.ended
     steps = {step for step, _ in contents.metrics["Return/teacher"]}
     assert steps >= {7, 8}  # what was there before is in the folder that was deleted
@@ -253,7 +266,7 @@ def test_without_a_login_files_are_kept_and_a_line_says_how_to_sync_them(
     command = f"wandb sync {tmp_path}/wandb/offline-run-*"
     assert told.endswith(f"to upload it: {command}") and command == sync_command(file.parent)
     assert left_out == "W&B: left out Video/student: No such file or directory"
-    contents = read([file], ITERATION)
+    contents = whole([file])
     assert contents.metrics["Return/teacher"] == [(1, 2.0)] and contents.alerts == [("diverged", "a text")]
     assert contents.media == {
         "images": {"Depth/teacher": 1},

@@ -22,7 +22,6 @@ SMALL = [
     "student.encoder.kind=light",
     "student.encoder.gru_hidden=16",
     "teacher.hidden_dims=[16]",
-    "guide.enabled=false",
     "distill.start=0",
     "distill.interval=1",
     "distill.steps_per_env=4",

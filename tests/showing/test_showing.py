@@ -34,8 +34,7 @@ from legged_gym_ext.showing.showing import in_turn
 
 OVERRIDES = (*TINY, "student.encoder.kind=light", "teacher.hidden_dims=[16]", "distill.start=1", "distill.interval=1",
              "distill.steps_per_env=4", "distill.mini_batches=1", "runner.num_steps_per_env=4",
-             "ppo.num_mini_batches=1", "ppo.num_learning_epochs=1", "curriculum.start_level=2",
-             "guide.enabled=false")  # fmt: skip
+             "ppo.num_mini_batches=1", "ppo.num_learning_epochs=1", "curriculum.start_level=2")  # fmt: skip
 
 
 def make_runner(folder: Path | None, *overrides: str) -> ParkourRunner:

@@ -94,7 +94,7 @@ def flags() -> set[str]:
 @cache
 def tags() -> set[str]:
     """Parts of the curves' names that stand in the code, or are made of losses and activities there."""
-    return set(re.findall(r"[A-Z][A-Za-z]+/", templates())) | {"Return/", "EpisodeLength/", "TerrainLevel/"}
+    return set(re.findall(r"[A-Z][A-Za-z]+/", templates())) | {"Return/", "EpisodeLength/", "TerrainLevel/", "Loss/"}
 
 
 def is_ours(name: str) -> bool:

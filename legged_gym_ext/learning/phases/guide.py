@@ -45,7 +45,7 @@ class Guide(Phase):
     @classmethod
     def enabled(cls, config: Config) -> bool:
         """Return whether the teacher is to be guided."""
-        return config.guide.enabled
+        return config.guided
 
     @classmethod
     def learns(cls, config: Config) -> bool:

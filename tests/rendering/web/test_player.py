@@ -31,7 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> tuple[ParkourEnv, ParkourRunner, Path]:
-    args = argparse.Namespace(pretrained=False, load_run=str(folder), checkpoint=-1, task=None, experiment_name=None)
+    args = argparse.Namespace(
+        pretrained=False, load_run=str(folder), wandb_run=None, checkpoint=-1, task=None, experiment_name=None
+    )
     args.overrides = rollout.overrides(None, randomize=False)
     asked, checkpoint = find_saved(args)
     config = settle(asked)
