@@ -2,6 +2,7 @@
 double in the place of Isaac Gym."""
 
 import os
+import signal
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -16,6 +17,11 @@ from legged_gym_ext.runs.settle import seed_everything  # noqa: E402
 
 torch.set_num_threads(1)
 os.environ.update(ISAACGYM_PYTHON=gym_python.GYM_PYTHON, ISAACGYM_PATH=str(gym_python.DOUBLES))
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a background job of a shell. What tests start would inherit it, and Ctrl-C is among what is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,8 @@ import pytest
 from legged_gym_ext.console import Board
 
 PROGRAM = Path(__file__).parent / "status_program.py"
+FROM_OUTSIDE = ("NO_COLOR", "TERM", "PYTHONIOENCODING", "COLUMNS", "LINES")
+"""What says how a terminal is, and is not to be that of the tests' own; pytest-xdist sets the last two."""
 
 
 class Terminal:
@@ -57,7 +59,7 @@ def terminal(*arguments: str, columns: int = 100, lines: int = 40, **environment
     """Run the program in a terminal which it controls."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    usual = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "PYTHONIOENCODING")}
+    usual = {name: value for name, value in os.environ.items() if name not in FROM_OUTSIDE}
 
     def control() -> None:
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)

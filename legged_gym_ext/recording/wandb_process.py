@@ -126,6 +126,9 @@ class WandbRun:
             self.run.finish(exit_code)
         except TimeoutError:
             return f"what could not be uploaded within {FINISH_PATIENCE:.0f} s"
+        # Its service writes the last of the files while it ends, and would be killed when this process does; the exit
+        # handler that waits for it is not called in a process of multiprocessing's.
+        wandb.teardown(exit_code)
         return ""
 
     @property
