@@ -35,6 +35,14 @@ def training_config() -> Config:
     return config
 
 
+def guided_config() -> Config:
+    config = training_config()
+    config.teacher.depth_block = 2
+    config.guide.enabled, config.guide.level, config.guide.iterations = True, 1e9, 2
+    config.guide.rounds, config.guide.steps_per_env, config.guide.mini_batches = 2, 5, 2
+    return config
+
+
 def finetuning_config(warmup: int) -> Config:
     config = training_config()
     config.finetune.enabled, config.finetune.warmup = True, warmup
@@ -58,8 +66,9 @@ def networks(runner: ParkourRunner) -> dict[str, Any]:
         "learning_rate": runner.alg.learning_rate,
         "group_rates": [group["lr"] for group in runner.alg.optimizer.param_groups],
     }
-    if "finetune" in runner.phases:
-        content["finetune"] = finetune(runner).state_dict()
+    for name in ("guide", "imitation", "finetune"):
+        if name in runner.phases:
+            content[name] = runner.phases[name].state_dict()
     return map_tensors(content, Tensor.clone)
 
 
@@ -201,7 +210,8 @@ def together(folder: Path) -> None:
     lacking.learn(1)
 
     rows = slice(rank * ENVS // 2, (rank + 1) * ENVS // 2)
-    result = {"start": start, "history": history, "went_on": went_on, "update": update_on(rows)}
+    guided = train(make(None, config=guided_config()), 5)
+    result = {"start": start, "history": history, "guided": guided, "went_on": went_on, "update": update_on(rows)}
     torch.save(result, folder / f"rank{rank}.pt")
 
 

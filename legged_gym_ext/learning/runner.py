@@ -209,6 +209,9 @@ class ParkourRunner(OnPolicyRunner):
         network = self._trained(policy)
         if network is None:
             start = f" (distill.start={self.config.distill.start})" if policy == "student" else ""
+            if not all(phase.done for phase in self.phases.values()):
+                guide = self.config.guide
+                start = f" (before it come up to guide.iterations={guide.iterations} and guide.rounds={guide.rounds})"
             raise UserError(f"this run has no trained {policy} after {self.iteration} iterations{start}; use teacher")
         network = deepcopy(network).eval()
         network.reset()

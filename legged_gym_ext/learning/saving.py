@@ -212,6 +212,8 @@ class Saving:
         for name, phase in self._runner.phases.items():
             if name in content["phases"]:
                 phase.load_state_dict(content["phases"][name])
+            elif "ppo" in content["phases"]:
+                phase.skip()
         self._runner.current_learning_iteration = content["iteration"]
         self._runner.total_steps = content["total_steps"]
 

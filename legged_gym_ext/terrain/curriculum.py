@@ -103,6 +103,6 @@ def reassign(
     place = random * ends[-1]
     chosen = torch.searchsorted(ends, place, right=True).clamp(max=kinds - 1)
     within = ((place - (ends - short)[chosen]) / short[chosen].clamp(min=1e-6)).clamp(0, 1 - 1e-6)
-    goes = mastered & (count > wanted)[kind] & (ends[-1] > 0)
+    goes = mastered & (count > wanted.clamp(min=1))[kind] & (ends[-1] > 0)
     lowered = choose(within, mean[chosen].long() + 1)
     return torch.where(goes, chosen, kind), torch.where(goes, lowered, level)

@@ -229,6 +229,31 @@ def test_a_run_that_is_resumed_for_fewer_rounds_hands_over_all_the_same(tmp_path
     assert imitation.done and torch.isfinite(torch.tensor(teacher_ppo(runner).alg.learning_rate))
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_teacher_that_learned_without_a_guide_is_kept(resume: bool, tmp_path: Path) -> None:
+    without = config_of()
+    without.guide.enabled = False
+    make(tmp_path, without, num_envs=ENVS).learn(2)
+    runner = make(None, config_of(), seed=5, num_envs=ENVS)
+    if resume:
+        runner.load(str(tmp_path / "model_2.pt"))
+    else:
+        runner.init_from(tmp_path / "model_2.pt")
+    saved = load_checkpoint(tmp_path / "model_2.pt")["phases"]["ppo"]["actor_state_dict"]
+    assert_same(saved, dict(runner.alg.actor.state_dict()))
+    assert isinstance(runner.get_inference_policy("teacher"), DepthTeacher)
+    assert turns(runner, 2) == [["ppo", "distillation"]] * 2
+
+
+def test_who_asks_for_the_student_too_early_is_told_what_comes_before() -> None:
+    runner = make(None, config_of(), num_envs=ENVS)
+    runner.learn(1)
+    with pytest.raises(
+        UserError, match=r"no trained student after 1 iterations \(before it come up to guide.iterations=2"
+    ):
+        runner.get_inference_policy("student")
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(at: int, tmp_path: Path) -> None:
     """In the guide's time, between both, amid imitation, and after it."""

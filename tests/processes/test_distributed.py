@@ -73,6 +73,13 @@ def test_networks_normalizers_and_learning_rate_are_the_same_on_all_ranks_after_
         assert torch.equal(torch.stack(counts), samples)
 
 
+def test_guide_and_teacher_are_the_same_on_all_ranks_while_one_learns_and_the_other_imitates(together: Any) -> None:
+    first, second = (result["guided"] for result in together["ranks"])
+    assert [state["imitation"]["rounds"] for state in first] == [0, 1, 2, 2, 2]
+    for ours, theirs in zip(first, second, strict=True):
+        assert_same(ours, theirs)
+
+
 def test_ranks_have_different_environments(together: Any) -> None:
     first, second = (result["start"] for result in together["ranks"])
     assert not torch.equal(first["target"], second["target"])

@@ -91,6 +91,10 @@ class Phase(ABC):
         """Return whether nothing is left to be prepared for the phases that wait for that; most prepare nothing."""
         return True
 
+    def skip(self) -> None:
+        """Prepare nothing: what is loaded is of a run without this phase, whose teacher has learned without it."""
+        return
+
     def check(self) -> None:
         """Raise a UserError where it cannot begin with what is loaded."""
         return

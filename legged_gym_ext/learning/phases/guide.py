@@ -102,6 +102,10 @@ class Guide(Phase):
         """Return the guide, as long as it acts."""
         return None if self.done else self.actor
 
+    def skip(self) -> None:
+        """Leave the teacher to itself."""
+        self._done = True
+
     def modules(self) -> Sequence[nn.Module]:
         """Return guide and critic."""
         return self.alg.actor, self.alg.critic

@@ -26,7 +26,7 @@ from legged_gym_ext.learning.storage import LabelStorage
 from legged_gym_ext.learning.symmetry import BatchMirror
 from legged_gym_ext.learning.updates import SoundUpdates
 from legged_gym_ext.models.teacher import DepthTeacher
-from legged_gym_ext.processes.collectives import average_gradients, barrier
+from legged_gym_ext.processes.collectives import average_gradients, barrier, broadcast_module
 
 _LAST_RATE = 0.1
 """The learning rate of the last round, as a share of the first one's."""
@@ -108,6 +108,7 @@ class Imitation(Phase):
         start = time.perf_counter()
         if self.rounds == 0:
             self.teacher.begin_as(self.guide.actor)
+            broadcast_module(self.teacher)  # what reads pixels is random
         with lane.turn() as env:
             self.collect(env, lane.statistics)
         barrier()
@@ -154,10 +155,14 @@ class Imitation(Phase):
         return {"loss": torch.stack(losses).mean().item(), "learning_rate": rate, "beta": self.beta}
 
     def policy(self) -> MLPModel | None:
-        """Return the teacher, before it has begun its guide; None as long as that learns."""
-        if not self.guide.done:
+        """Return the teacher, before it has begun its guide; None as long as that learns, and when PPO has gone on."""
+        if not self.guide.done or self.done:
             return None
         return self.teacher if self.rounds > 0 else self.guide.actor
+
+    def skip(self) -> None:
+        """Leave the teacher as it is."""
+        self._done = True
 
     def modules(self) -> Sequence[nn.Module]:
         """Return the teacher."""
