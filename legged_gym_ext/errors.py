@@ -21,10 +21,16 @@ def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:
     choices = sorted(allowed)
     close = difflib.get_close_matches(str(name), choices, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
-    return UserError(f"unknown {what} '{name}'{hint}; allowed: {', '.join(choices)}")
+    return UserError(f"unknown {what} '{printable(str(name))}'{hint}; allowed: {', '.join(choices)}")
 
 
-def _printable(text: str) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return why something failed, as part of a line: what the system or the error says, else its kind."""
+    text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+    return text[:300] or type(error).__name__
+
+
+def printable(text: str) -> str:
     """Return ``text`` with what would control a terminal written out, and cut where it is endless."""
     shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} ..."
@@ -32,7 +38,7 @@ def _printable(text: str) -> str:
 
 def exit_code_and_line(error: BaseException, where: str = "") -> tuple[int, str]:
     """Return the exit code for an ``error``, and the line that tells it; ``where`` it happened is part of the line."""
-    text = _printable(" ".join(str(error).split()))  # one line, whatever the input held
+    text = printable(" ".join(str(error).split()))  # one line, whatever the input held
     match error:
         case UserError():
             return 2, f"error: {where}{text}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line, unknown
+from legged_gym_ext.rendering import WEB
 
 LAST_RUN = "-1"  # legged_gym's way to say it
 VIEWER_HOST, VIEWER_PORT = "127.0.0.1", 8080
@@ -136,13 +137,13 @@ def check_viewer_flags(args: argparse.Namespace, viewers: Sequence[str]) -> None
         UserError: One is not allowed.
     """
     if args.viewer == MJLAB_WEB:
-        args.viewer = "web"
+        args.viewer = WEB
     if args.viewer not in viewers:
         raise unknown("viewer", args.viewer, viewers)
     for flag, default in (("viewer_host", VIEWER_HOST), ("viewer_port", VIEWER_PORT)):
         if getattr(args, flag) is None:
             setattr(args, flag, default)
-        elif args.viewer != "web":
+        elif args.viewer != WEB:
             raise UserError(f"--{flag} is of the web viewer; give --viewer web, too")
 
 

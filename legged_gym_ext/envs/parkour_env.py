@@ -28,7 +28,7 @@ from legged_gym_ext.sensors.height_scan import HeightScan
 from legged_gym_ext.sensors.legs import Legs
 from legged_gym_ext.simulators import make_simulator
 from legged_gym_ext.simulators.base import DomainParameters
-from legged_gym_ext.terrain.curriculum import choose, first_level, next_level, reassign
+from legged_gym_ext.terrain.curriculum import by_kind, choose, first_level, next_level, reassign
 from legged_gym_ext.terrain.library import build_library
 
 if TYPE_CHECKING:
@@ -291,6 +291,7 @@ class ParkourEnv(Environment):
         toward = (self.sim_state.root_lin_vel[:, :2] * self.derived.goal_direction).sum(dim=1)
         measures = {} if self.meter is None else {"measures": self.meter.add(self)}
         kinds = self.library.kinds
+        _, levels = by_kind(state.terrain_kind, state.terrain_level, len(kinds))
         return {
             **measures,
             "outcome": outcome,
@@ -302,19 +303,13 @@ class ParkourEnv(Environment):
             "terrain_level": state.terrain_level.clone(),
             "log": {
                 **{f"Reward/{name}": mean for name, mean in zip(self.reward_weights.names, mean_terms, strict=True)},
-                **{f"TerrainLevel/{kind}": level for kind, level in zip(kinds, self._levels_by_kind(), strict=True)},
+                **{f"TerrainLevel/{kind}": level for kind, level in zip(kinds, levels, strict=True)},
                 "Speed/commanded": state.forward_speed.mean(),
                 "Speed/toward_waypoint": toward.mean(),
                 "Health/diverged": self.sim_state.diverged.float().sum(),
                 "Health/overflow": self.sim_state.overflow.float().sum(),
             },
         }
-
-    def _levels_by_kind(self) -> Tensor:
-        """Return the mean terrain level of the environments of each kind, 0 of one that has none, (kinds,)."""
-        both = torch.stack([self.state.terrain_level.float(), torch.ones_like(self.state.progress)])
-        sums, counts = both.new_zeros(2, len(self.library.kinds)).index_add_(1, self.state.terrain_kind, both)
-        return sums / counts.clamp(min=1)
 
     def _reset(self, mask: Tensor, change_level: bool = True, variant: Tensor | None = None) -> None:
         """Start new episodes where ``mask``: level, tile, physical parameters, pose."""

@@ -19,6 +19,7 @@ from legged_gym_ext.recording.media import Page, Table
 from legged_gym_ext.recording.recording import PATIENCE, wandb_start
 from legged_gym_ext.recording.tensorboard import TensorBoard
 from legged_gym_ext.recording.wandb_sink import WandbSink
+from legged_gym_ext.runs.events import PATTERN
 
 
 def publish(config: Config, run: Path, folder: Path, iteration: int, title: str, cells: Sequence[Cell]) -> None:
@@ -35,7 +36,7 @@ def publish(config: Config, run: Path, folder: Path, iteration: int, title: str,
         cells: All of them.
     """
     sinks: list[Sink] = []
-    if config.runner.logger != "none" and any(run.glob("events.out.tfevents.*")):
+    if config.runner.logger != "none" and any(run.glob(PATTERN)):
         sinks.append(TensorBoard(run, ".evaluation"))
     if config.runner.logger == "wandb":
         group = memory.load(run).group or run.name

@@ -72,10 +72,14 @@ class ParkourRolloutStorage(RolloutStorage):
         """Add one transition at the current step."""
         obs = transition.observations
         assert obs is not None
+        transition.observations = self._without_images(obs)
+        super().add_transition(transition)
+
+    def _without_images(self, obs: TensorDict) -> TensorDict:
+        """Store the current step's images, where they are wanted, and return what is stored besides."""
         if self.frames is not None:
             self.frames.add(self.step, obs[DEPTH], obs[NEW_FRAME].squeeze(-1) > 0)
-        transition.observations = obs.select(*self.groups)
-        super().add_transition(transition)
+        return obs.select(*self.groups)
 
     def mini_batch_generator(
         self, num_mini_batches: int, num_epochs: int = 8
@@ -147,9 +151,7 @@ class LabelStorage(ParkourRolloutStorage):
 
     def add_label(self, obs: TensorDict, actions: Tensor) -> None:
         """Add one step of all environments: observations by group (num_envs, size), actions (num_envs, num_actions)."""
-        if self.frames is not None:
-            self.frames.add(self.step, obs[DEPTH], obs[NEW_FRAME].squeeze(-1) > 0)
-        self.observations[self.step].copy_(obs.select(*self.groups))
+        self.observations[self.step].copy_(self._without_images(obs))
         self.actions[self.step].copy_(actions)
         self.step += 1
 

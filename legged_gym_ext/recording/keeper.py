@@ -8,6 +8,7 @@ from collections import deque
 from typing import Protocol
 
 from legged_gym_ext.console import say
+from legged_gym_ext.errors import reason_of
 from legged_gym_ext.recording.entries import KEPT, Entry, Scalars
 
 
@@ -143,15 +144,9 @@ class Keeper:
             self._waiting.extendleft(entry for when, entry in reversed(self._written) if when >= since)
             self._written.clear()
         if not self._failed:
-            say(f"{self.sink.name}: not recorded ({_reason(error)}); work goes on, and so do attempts")
+            say(f"{self.sink.name}: not recorded ({reason_of(error)}); work goes on, and so do attempts")
         self._open, self._failed = False, True
 
     def _steps(self) -> int:
         """Return how many iterations wait."""
         return sum(isinstance(entry, Scalars) for entry in self._waiting)
-
-
-def _reason(error: Exception) -> str:
-    """Return why something failed, as part of a line."""
-    text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
-    return text[:300] or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -119,13 +119,3 @@ def _keep_writer_threads_silent() -> None:
 
     hook.silent_writers = True  # type: ignore[attr-defined]
     threading.excepthook = hook
-
-
-@contextlib.contextmanager
-def writing(sink: TensorBoard) -> Iterator[TensorBoard]:
-    """Open a sink for the time of a context."""
-    sink.open()
-    try:
-        yield sink
-    finally:
-        sink.close()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import wandb
 
+from legged_gym_ext.errors import reason_of
 from legged_gym_ext.recording.entries import ITERATION, Alert, Best, Checkpoint, Entry, Scalars, Shown
 from legged_gym_ext.recording.media import Histogram, Image, Medium, Page, Table, Video
 from legged_gym_ext.recording.wandb_start import LEAST_SPACE, Close, Done, Failed, Opened, Start, artifact_name
@@ -48,7 +49,7 @@ def main(connection: Connection) -> None:
         if run is not None:
             run.finish(1)
     except BaseException as error:  # wandb raises SystemExit, too
-        connection.send(Failed(_reason(error)))
+        connection.send(Failed(reason_of(error)))
         os._exit(1)  # its exit handlers would wait for what has just failed
 
 
@@ -126,8 +127,8 @@ class WandbRun:
             self.run.finish(exit_code)
         except TimeoutError:
             return f"what could not be uploaded within {FINISH_PATIENCE:.0f} s"
-        # Its service writes the last of the files while it ends, and would be killed when this process does; the exit
-        # handler that waits for it is not called in a process of multiprocessing's.
+        # W&B's service writes the last of the files while it ends. Whoever asked for that ends this process as soon as
+        # it has the answer, before W&B's own exit handler could wait for its service.
         wandb.teardown(exit_code)
         return ""
 
@@ -151,7 +152,7 @@ class WandbRun:
             try:
                 found[medium.tag] = _converted(medium)
             except (ValueError, TypeError, OSError) as error:
-                left_out.append(f"{medium.tag}: {_reason(error)}")
+                left_out.append(f"{medium.tag}: {reason_of(error)}")
         if found:
             self.run.log({**found, **entry.axes})
         return "; ".join(left_out)
@@ -185,12 +186,6 @@ def _converted(medium: Medium) -> Any:
             return wandb.Video(str(medium.path), format="mp4")
         case Page():
             return wandb.Html(medium.html, inject=False)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 if __name__ == "__main__":

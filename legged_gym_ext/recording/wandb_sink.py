@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shlex
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from legged_gym_ext.console import say
+from legged_gym_ext.processes.children import environment
 from legged_gym_ext.recording.entries import Entry
 from legged_gym_ext.recording.keeper import Unwritable
 from legged_gym_ext.recording.wandb_start import LEAST_SPACE, Close, Done, Failed, Opened, Reply, Request, Start
@@ -114,10 +114,7 @@ class WandbSink:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH")])),
-                },
+                env=environment(),
                 start_new_session=True,  # Ctrl-C is for the training
             )
         reply = self._ask(start, PATIENCE)
@@ -169,9 +166,6 @@ class WandbSink:
 
 class _Refused(OSError):
     """The process is there, and says that it cannot do something."""
-
-
-_SOURCES = Path(__file__).resolve().parents[2]
 
 
 def sync_command(folder: Path) -> str:

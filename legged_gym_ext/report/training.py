@@ -8,7 +8,7 @@ from legged_gym_ext.evaluation.document import Entry, Section, Table
 from legged_gym_ext.evaluation.wording import MISSING, count, percent
 from legged_gym_ext.runs.events import Curve
 from legged_gym_ext.runs.plot import find_lines
-from legged_gym_ext.runs.summary import LANES, WINDOW, RunSummary
+from legged_gym_ext.runs.summary import LANES, WINDOW, RunSummary, seconds_by_activity
 from legged_gym_ext.runs.wording import hours_text, size_text
 
 MEASURES = {
@@ -50,11 +50,7 @@ def training_section(curves: Mapping[str, Curve]) -> Section:
 
 def resources_section(summary: RunSummary, curves: Mapping[str, Curve]) -> Section:
     """Return what the training took: time by activity, and space."""
-    spent = {
-        tag.removeprefix("Perf/").removesuffix("_time"): float(curve.values.sum())
-        for tag, curve in curves.items()
-        if tag.startswith("Perf/") and tag.endswith("_time")
-    }
+    spent = seconds_by_activity(curves)
     total = sum(spent.values())
     rows = [
         [Entry(name), Entry(hours_text(seconds / 3600)), Entry(percent(seconds / total), share=seconds / total)]

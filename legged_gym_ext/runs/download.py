@@ -18,11 +18,11 @@ from typing import Any
 from legged_gym_ext import paths
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.recording import memory
+from legged_gym_ext.runs.folder import CONFIG_FILE
 from legged_gym_ext.runs.intact import damage
 
 FORM = "ENTITY/PROJECT/RUN[:VERSION]"
 LATEST = "latest"
-CONFIG = "config.yaml"
 MOST = 8 * 2**30
 """Bytes of a file."""
 _NAME = r"[\w][\w.-]{0,127}"
@@ -116,11 +116,11 @@ def _fetch(artifact: Any, folder: Path, text: str) -> None:
     """Download the artifact's checkpoint and configuration into a folder, which is there only when it is whole."""
     entries = dict(artifact.manifest.entries)
     checkpoints = [name for name in entries if _CHECKPOINT.fullmatch(name)]
-    if len(checkpoints) != 1 or CONFIG not in entries:
+    if len(checkpoints) != 1 or CONFIG_FILE not in entries:
         raise UserError(
-            f"--wandb_run {text}: expected model_<iteration>.pt and {CONFIG}, got {', '.join(entries)[:200]}"
+            f"--wandb_run {text}: expected model_<iteration>.pt and {CONFIG_FILE}, got {', '.join(entries)[:200]}"
         )
-    wanted = [*checkpoints, CONFIG]
+    wanted = [*checkpoints, CONFIG_FILE]
     for name in wanted:
         if (entries[name].size or 0) > MOST:
             raise UserError(f"--wandb_run {text}: {name} has {entries[name].size:,} bytes, more than {MOST:,}")
@@ -145,7 +145,7 @@ def _complete(folder: Path) -> bool:
     """Return whether a folder of the cache has what it should have."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     checkpoints = [name for name in names if _CHECKPOINT.fullmatch(name)]
-    return CONFIG in names and len(checkpoints) == 1 and not damage(folder / checkpoints[0])
+    return CONFIG_FILE in names and len(checkpoints) == 1 and not damage(folder / checkpoints[0])
 
 
 def _plain(text: str) -> str:

@@ -148,6 +148,15 @@ def title_of(evaluation: Path, content: Mapping[str, Any], setting: str) -> str:
     return f"{benchmark}{evaluation.name.removeprefix(whole)} {setting}"
 
 
+def seconds_by_activity(curves: Mapping[str, Curve]) -> dict[str, float]:
+    """Return what the log's iterations spent on what."""
+    return {
+        tag.removeprefix("Perf/").removesuffix("_time"): float(curve.values.sum())
+        for tag, curve in curves.items()
+        if tag.startswith("Perf/") and tag.endswith("_time")
+    }
+
+
 def glance_at_newest(folder: Path) -> Glance | None:
     """Return the small data of the newest checkpoint that can be read."""
     for number in reversed(checkpoint_numbers(folder)):
@@ -185,9 +194,8 @@ def _reported(folder: Path) -> list[Success]:
 
 def _hours(curves: Mapping[str, Curve], files: Mapping[Path, tuple[int, float]], folder: Path) -> float | None:
     """Return what the log's iterations took; without a log, the time from the first to the last file of the run."""
-    seconds = [curve.values.sum() for tag, curve in curves.items() if tag.startswith("Perf/") and tag.endswith("_time")]
-    if seconds:
-        return float(sum(seconds)) / 3600
+    if seconds := seconds_by_activity(curves):
+        return sum(seconds.values()) / 3600
     times = [time for path, (_, time) in files.items() if path.parent == folder]
     return (max(times) - min(times)) / 3600 if len(times) > 1 else None
 

@@ -17,6 +17,7 @@ from legged_gym_ext.config.files import save_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.console import say
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.processes.children import environment
 from legged_gym_ext.recording.media import Video
 from legged_gym_ext.runs.checkpoint import save_checkpoint
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name
@@ -25,7 +26,6 @@ from legged_gym_ext.showing.job import ERRORS, Film, Job, read_rates, unfinished
 PATIENCE = 120.0
 """Seconds for which the end of a training waits for its last films."""
 PROGRAM = (sys.executable, "-m", "legged_gym_ext.showing.film")
-_SOURCES = Path(__file__).resolve().parents[2]
 _ONE_THREAD = dict.fromkeys(
     (
         *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
@@ -88,7 +88,7 @@ class Filming:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
-                    env=_environment(),
+                    env=environment(**_ONE_THREAD, CUDA_VISIBLE_DEVICES=""),  # no GPU to compute on
                     # Not a session of its own: Ctrl-C does not reach it either, and the scheduler goes on to compare
                     # its priority with the training's.
                     process_group=0,
@@ -153,12 +153,6 @@ def _take_away_halves(running: _Running) -> None:
         with contextlib.suppress(OSError):
             unfinished(Path(film.path)).unlink(missing_ok=True)
     running.folder.cleanup()
-
-
-def _environment() -> dict[str, str]:
-    """Return what the process finds in its environment: this package, and no GPU to compute on."""
-    path = os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, **_ONE_THREAD, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _reason(code: int, errors: Path) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.evaluation.rollout import examples
 from legged_gym_ext.learning.lanes import Lane
 
 
@@ -38,22 +40,16 @@ def look(env: ParkourEnv, lane: Lane) -> View | None:
     kind = _host(statistics.kind)
     if (kind < 0).any():
         return None
-    robots = one_of_each(kind)
-    actions, images = env.glimpse(robots.tolist(), lane.snapshot)
+    robots = examples(torch.from_numpy(kind))
+    actions, images = env.glimpse(robots, lane.snapshot)
     return View(
         places=np.array(statistics.pop_places()),
         kind=kind,
         level=_host(statistics.level).astype(np.int64),
         actions=_host(actions),
         images=None if images is None else _host(images.float()),
-        robots=robots,
+        robots=np.array(robots),
     )
-
-
-def one_of_each(kind: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one environment of each kind that there is, by the kinds' numbers: always the same one, the middle one."""
-    members = [np.flatnonzero(kind == number) for number in np.unique(kind)]
-    return np.array([environments[len(environments) // 2] for environments in members])
 
 
 def join(views: Sequence[View]) -> View:

@@ -70,6 +70,22 @@ def next_level(
     return torch.where(finished, moved, level), mastered & finished
 
 
+def by_kind(kind: Tensor, level: Tensor, kinds: int) -> tuple[Tensor, Tensor]:
+    """Return how many environments are on each kind of terrain, and their mean level, 0 of a kind without any.
+
+    Args:
+        kind: Of each environment, (N,) long.
+        level: Of each, (N,).
+        kinds: How many there are, K.
+
+    Returns:
+        Both (K,), float32.
+    """
+    level = level.float()
+    count, summed = level.new_zeros(2, kinds).index_add_(1, kind, torch.stack([torch.ones_like(level), level]))
+    return count, summed / count.clamp(min=1)
+
+
 def reassign(
     kind: Tensor, level: Tensor, mastered: Tensor, random: Tensor, levels: int, shares: Tensor, even_share: float
 ) -> tuple[Tensor, Tensor]:
@@ -91,17 +107,14 @@ def reassign(
     Returns:
         Kinds and levels, each (N,) long.
     """
-    kinds = len(shares)
-    both = torch.stack([torch.ones_like(random), level.float()])
-    count, summed = both.new_zeros(2, kinds).index_add_(1, kind, both)
-    mean = summed / count.clamp(min=1)
+    count, mean = by_kind(kind, level, len(shares))
     to_climb = (levels - mean) * shares
     wanted = len(kind) * torch.lerp(to_climb / to_climb.sum(), shares / shares.sum(), even_share)
     short = (wanted - count).clamp(min=0)
     # The kind in whose part of the sum of all shortages the random number falls.
     ends = short.cumsum(0)
     place = random * ends[-1]
-    chosen = torch.searchsorted(ends, place, right=True).clamp(max=kinds - 1)
+    chosen = torch.searchsorted(ends, place, right=True).clamp(max=len(shares) - 1)
     within = ((place - (ends - short)[chosen]) / short[chosen].clamp(min=1e-6)).clamp(0, 1 - 1e-6)
     goes = mastered & (count > wanted.clamp(min=1))[kind] & (ends[-1] > 0)
     lowered = choose(within, mean[chosen].long() + 1)

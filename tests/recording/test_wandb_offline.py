@@ -28,6 +28,7 @@ from legged_gym_ext.dashboard.layout import Shows, layout, panels, without_data,
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.processes import children
 from legged_gym_ext.recording import wandb_process, wandb_sink
 from legged_gym_ext.recording.entries import ENV_STEPS, HOURS, ITERATION, Alert, Scalars, Shown
 from legged_gym_ext.recording.keeper import Keeper
@@ -304,7 +305,7 @@ def test_a_full_disk_is_told_though_wandb_does_not_tell_it(
 def test_a_process_that_cannot_begin_is_told_by_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wandb").mkdir()
     (tmp_path / "wandb" / "__init__.py").write_text("raise ImportError('a broken installation')")
-    monkeypatch.setattr(wandb_sink, "_SOURCES", os.pathsep.join([str(tmp_path), str(wandb_sink._SOURCES)]))
+    monkeypatch.setattr(children, "_SOURCES", os.pathsep.join([str(tmp_path), str(children._SOURCES)]))
     sink = WandbSink(start_in(tmp_path, wandb_mode="offline"))
     begin = time.monotonic()
     with pytest.raises(ConnectionError, match="its process has ended: ImportError: a broken installation"):

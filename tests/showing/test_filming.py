@@ -18,6 +18,7 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning.runner import ParkourRunner
+from legged_gym_ext.processes.children import environment
 from legged_gym_ext.recording.media import Video
 from legged_gym_ext.rendering.opengl import works
 from legged_gym_ext.runs.settle import settle
@@ -187,7 +188,7 @@ def test_the_program_ends_with_the_training(tmp_path: Path) -> None:
     half.touch()
     done = subprocess.run(
         [*filming_module.PROGRAM, str(tmp_path)],
-        env=filming_module._environment(),
+        env=environment(**filming_module._ONE_THREAD, CUDA_VISIBLE_DEVICES=""),
         process_group=0,
         timeout=120,
         capture_output=True,

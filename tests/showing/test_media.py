@@ -18,6 +18,7 @@ from legged_gym_ext.envs import terminations
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.evaluation.episodes import Episodes
+from legged_gym_ext.evaluation.rollout import examples
 from legged_gym_ext.groups import DEPTH
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.recording.media import Histogram, Image, Medium, Table
@@ -26,7 +27,7 @@ from legged_gym_ext.runs.settle import seed_everything, settle
 from legged_gym_ext.showing import media as media_module
 from legged_gym_ext.showing.media import media_of, with_sums
 from legged_gym_ext.showing.pictures import depth_row
-from legged_gym_ext.showing.views import View, join, look, one_of_each
+from legged_gym_ext.showing.views import View, join, look
 
 ENVS = 11
 STEPS = {"teacher": 30, "student": 23}
@@ -259,7 +260,7 @@ def test_one_robot_of_each_kind() -> None:
     random = np.random.default_rng(2)
     for _ in range(20):
         kind = random.integers(0, 5, random.integers(1, 12))
-        robots = one_of_each(kind)
+        robots = examples(torch.from_numpy(kind))
         assert list(kind[robots]) == sorted(set(kind))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from legged_gym_ext.errors import UserError, unknown
+from legged_gym_ext.errors import UserError, printable, unknown
 
 Value = bool | int | float | str
 
@@ -83,7 +83,7 @@ class Slider:
             UserError: It is not allowed.
         """
         if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
-            raise UserError(f"{self.label} {value}; allowed: {self.low:g} to {self.high:g}")
+            raise UserError(f"{self.label} {printable(str(value))}; allowed: {self.low:g} to {self.high:g}")
         return type(self.step)(value)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from legged_gym_ext.rendering.web.controls import (
     which_environment,
 )
 from legged_gym_ext.rendering.web.sight import Sight, see
-from legged_gym_ext.runs.folder import checkpoint_numbers, find_checkpoint
+from legged_gym_ext.runs.folder import checkpoint_name, checkpoint_numbers, find_checkpoint
 
 if TYPE_CHECKING:
     from legged_gym_ext.envs.parkour_env import ParkourEnv
@@ -84,18 +85,14 @@ class Player:
         self._steps_due = 0
         self._policies: dict[str, MLPModel] = {}
         self._take_policies(policy)
-        commands = env.config.commands
-        self._commands: dict[str, tuple[Slider, Callable[[float], None]]] = {}
+        self._commands: dict[str, Slider] = {}
         if torch.device(env.device).type == "cpu":  # on a GPU the step is a recording, with these numbers in it
             for name, label, highest in (
                 ("heading_gain", "heading gain, 1/s", 4.0),
                 ("max_yaw_rate", "highest yaw rate, rad/s", 3.0),
             ):
-                value = getattr(commands, name)
-                self._commands[name] = (
-                    Slider(name, label, 0.0, max(highest, value), 0.05, value),
-                    lambda value, name=name: setattr(commands, name, value),
-                )
+                value = getattr(env.config.commands, name)
+                self._commands[name] = Slider(name, label, 0.0, max(highest, value), 0.05, value)
         self._place()
 
     # ------------------------------------------------------------------ controls
@@ -104,9 +101,7 @@ class Player:
         """Return all controls, with their values as they are now."""
         config = self.env.config
         fastest = max(_GREATEST_SPEED, self._speed)
-        commands = (
-            Slider(s.name, s.label, s.low, s.high, s.step, self._read(s.name)) for s, _ in self._commands.values()
-        )
+        commands = (replace(slider, value=getattr(config.commands, name)) for name, slider in self._commands.items())
         return [
             Switch("paused", "pause", self.paused),
             Buttons("do", "", (STEP, RESET)),
@@ -131,7 +126,7 @@ class Player:
         """
         value = checked(self.controls(), name, value)
         if name in self._commands:
-            self._commands[name][1](float(value))
+            setattr(self.env.config.commands, name, float(value))
             return
         match name:
             case "paused":
@@ -260,9 +255,6 @@ class Player:
         velocity[:, :2] = self._push * torch.tensor(direction, device=self.env.device)
         self.env.simulator.push(mask, velocity)
 
-    def _read(self, name: str) -> float:
-        return getattr(self.env.config.commands, name)
-
     @staticmethod
     def _name(number: int) -> str:
-        return f"model_{number}"
+        return Path(checkpoint_name(number)).stem

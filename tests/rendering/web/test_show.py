@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from page_client import Client
 from test_watcher import SMALL
 
 from legged_gym_ext.commands import train
+from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.rendering.web import show
 from legged_gym_ext.rendering.web.access import Door, open_door
 from legged_gym_ext.runs.folder import checkpoint_numbers
@@ -124,12 +127,25 @@ def test_a_training_is_watched_by_a_visitor_who_comes_and_goes(
     door = Door("127.0.0.1", 0)
     monkeypatch.setattr(train, "open_door", lambda args: door if args.viewer == "web" else None)
     heard: list[dict] = []
+    seen, iterate = threading.Event(), ParkourRunner._iterate
+
+    def patient(runner: ParkourRunner) -> Any:
+        """Begin when the visitor is there, and do not end before something was seen: twelve iterations are quick."""
+        until = time.monotonic() + 60
+        while not (runner.watcher and runner.watcher.wanted) and not seen.is_set() and time.monotonic() < until:
+            time.sleep(0.01)
+        if runner.iteration == 11:
+            seen.wait(60)
+        return iterate(runner)
+
+    monkeypatch.setattr(ParkourRunner, "_iterate", patient)
 
     def visit() -> None:
         with closing(Client(door.port)) as client:
             while not any("iteration" in str(message) for message in client.heard):
                 client.listen()
             heard.extend(client.heard)
+        seen.set()
 
     visitor = threading.Thread(target=visit, daemon=True)
     visitor.start()
