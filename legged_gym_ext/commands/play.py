@@ -7,9 +7,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from legged_gym_ext.config.cli import add_viewer_flags, check_viewer_flags, main_guard, make_parser, parse
+from legged_gym_ext.config.cli import (
+    NO_VIEWER,
+    VIEWERS,
+    WEB_VIEWER,
+    add_viewer_flags,
+    check_viewer_flags,
+    main_guard,
+    make_parser,
+    parse,
+)
 from legged_gym_ext.errors import UserError, unknown
-from legged_gym_ext.rendering import NONE, VIEWERS, WEB
 from legged_gym_ext.runs.folder import find_saved
 from legged_gym_ext.runs.settle import seed_everything, settle, torch_device
 from legged_gym_ext.tasks import get_factories
@@ -88,7 +96,7 @@ def play_on_page(
     from legged_gym_ext.rendering.web.player import Player
 
     player = Player(env, runner, checkpoint, args.policy, args.level, commanded_speed(env.config))
-    film = Show(env, examples(env.state.terrain_kind), video, args.video_length, NONE)
+    film = Show(env, examples(env.state.terrain_kind), video, args.video_length, NO_VIEWER)
     web.play(door, player, film.add)
     film.write_video()
 
@@ -112,8 +120,8 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     add_viewer_flags(parser, VIEWERS, "auto")
     args = parse(parser, argv)
     check_viewer_flags(args, VIEWERS)
-    if args.headless and args.viewer != WEB:  # a page is no window
-        args.viewer = NONE
+    if args.headless and args.viewer != WEB_VIEWER:  # a page is no window
+        args.viewer = NO_VIEWER
     for flag, choices in (("policy", POLICIES), ("terrain", KINDS)):
         value = getattr(args, flag)
         if value is not None and value not in choices:

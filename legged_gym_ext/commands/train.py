@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from legged_gym_ext import paths
-from legged_gym_ext.config.cli import add_viewer_flags, check_viewer_flags, main_guard, make_parser, parse
+from legged_gym_ext.config.cli import (
+    NO_VIEWER,
+    TRAINING_VIEWERS,
+    add_viewer_flags,
+    check_viewer_flags,
+    main_guard,
+    make_parser,
+    parse,
+)
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError, unknown
 from legged_gym_ext.processes.join import from_rank_zero, joined
 from legged_gym_ext.processes.ranks import here
-from legged_gym_ext.rendering import NONE, TRAINING_VIEWERS
 from legged_gym_ext.rendering.web.access import Door, open_door
 from legged_gym_ext.runs.folder import find_checkpoint, find_saved, new_run_folder
 from legged_gym_ext.runs.origin import write_origin
@@ -134,7 +141,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     parser = make_parser("Train a teacher and its student in one run, or fine-tune the student of a run.")
     phases = f"{{{','.join(PHASES)}}}"
     parser.add_argument("--phase", metavar=phases, help="finetune: a new run, PPO of the student of --load_run")
-    add_viewer_flags(parser, TRAINING_VIEWERS, NONE)
+    add_viewer_flags(parser, TRAINING_VIEWERS, NO_VIEWER)
     args = parse(parser, argv)
     check_viewer_flags(args, TRAINING_VIEWERS)
     if args.phase and args.phase not in PHASES:

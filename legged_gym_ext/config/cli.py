@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from legged_gym_ext.errors import EngineFault, UserError, exit_code_and_line, unknown
-from legged_gym_ext.rendering import WEB
 
 LAST_RUN = "-1"  # legged_gym's way to say it
+NO_VIEWER, WEB_VIEWER = "none", "web"
+VIEWERS = ("auto", NO_VIEWER, "native", WEB_VIEWER)
+"""What ``--viewer`` can choose; auto is a native window where there is a display."""
+TRAINING_VIEWERS = (NO_VIEWER, WEB_VIEWER)
+"""What it can choose in a training: a window would wait for the training, and the training for the window."""
 VIEWER_HOST, VIEWER_PORT = "127.0.0.1", 8080
 """Where the web viewer listens unless told otherwise: this machine only."""
 MJLAB_WEB = "viser"
@@ -137,13 +141,13 @@ def check_viewer_flags(args: argparse.Namespace, viewers: Sequence[str]) -> None
         UserError: One is not allowed.
     """
     if args.viewer == MJLAB_WEB:
-        args.viewer = WEB
+        args.viewer = WEB_VIEWER
     if args.viewer not in viewers:
         raise unknown("viewer", args.viewer, viewers)
     for flag, default in (("viewer_host", VIEWER_HOST), ("viewer_port", VIEWER_PORT)):
         if getattr(args, flag) is None:
             setattr(args, flag, default)
-        elif args.viewer != WEB:
+        elif args.viewer != WEB_VIEWER:
             raise UserError(f"--{flag} is of the web viewer; give --viewer web, too")
 
 

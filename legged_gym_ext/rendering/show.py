@@ -54,7 +54,7 @@ class Show:
         indices: The environments to film, one clip each, and to show in turns.
         video: File to write; None = no video.
         video_length: Longest video, s.
-        viewer: One of ``rendering.VIEWERS``.
+        viewer: One of ``config.cli.VIEWERS``.
     """
 
     def __init__(

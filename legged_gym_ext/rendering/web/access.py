@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
+from legged_gym_ext.config.cli import WEB_VIEWER
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.rendering import WEB
 
 _ANY = ("0.0.0.0", "::")
 
@@ -113,7 +113,7 @@ def open_door(args: argparse.Namespace) -> Door | None:
     Raises:
         UserError: The page cannot be served there.
     """
-    return Door(args.viewer_host, args.viewer_port) if args.viewer == WEB else None
+    return Door(args.viewer_host, args.viewer_port) if args.viewer == WEB_VIEWER else None
 
 
 def _query_token(path: str) -> str:
