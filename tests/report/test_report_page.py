@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import browser, save_picture
 from command_line import config_of, make_run
 from log_files import write_checkpoint, write_log
 from PIL import Image
@@ -82,6 +84,26 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(text: str) -> None:
     rest = re.sub(r"base64,[^\"]*", "", text)
     assert not re.search(r"https?:|//[a-z]|@import|<script|<link|url\(", rest)
     assert not [name for name, _ in page.attributes if name in ("href", "onload")]
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_page_with_all_of_its_pictures(text: str, tmp_path: Path) -> None:
+    """With $REPORT_PICTURE, a picture of it goes into that file; $REPORT_PAGE is the page then, where it is set."""
+    path = Path(os.environ.get("REPORT_PAGE", tmp_path / "report.html"))
+    if "REPORT_PAGE" not in os.environ:
+        path.write_text(text, "utf-8")
+    asked: list[str] = []
+    with browser() as running, running.new_context(viewport={"width": 1120, "height": 800}, offline=True) as context:
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.resolve().as_uri(), timeout=120_000)
+        shown = page.locator("img").evaluate_all(
+            "all => all.filter(e => e.offsetParent).map(e => [e.complete, e.naturalWidth])"
+        )
+        assert shown and all(complete and width > 0 for complete, width in shown)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        save_picture(page, Path(os.environ.get("REPORT_PICTURE", tmp_path / "report.png")))
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.resolve().as_uri()]
 
 
 def test_the_page_says_what_the_files_say(run: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browser import browser
+from browser import browser, save_picture
 from PIL import Image
 from untrained_run import untrained_run
 
@@ -152,10 +152,7 @@ def test_a_picture_for_the_documentation(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Depth").click()
     page.get_by_text("depth image, as the policy sees it").wait_for(timeout=LONG)
     time.sleep(3)
-    picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG))).convert("RGB")
-    assert picture.size == (LARGE["width"], LARGE["height"])
-    picture.quantize(256).save(path, optimize=True)
-    assert path.stat().st_size < 300_000
+    save_picture(page, path)
     for name, text in (("Actions", "left_hip_yaw"), ("Rewards", "tracking_goal_vel")):
         page.get_by_role("tab", name=name).click()
         page.get_by_text(text).first.wait_for(timeout=LONG)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")  # the same as in .ci/browser
 # Without a GPU, WebGL is drawn by SwiftShader. Chromium's sandbox does not work for root.
@@ -30,3 +33,11 @@ def browser() -> Iterator[Browser]:
             yield running
         finally:
             running.close()
+
+
+def save_picture(page: Page, path: Path) -> None:
+    """Save what the window shows as a PNG that is small enough for the documentation."""
+    picture = Image.open(io.BytesIO(page.screenshot(timeout=240_000))).convert("RGB")
+    assert picture.size == tuple((page.viewport_size or {}).values())
+    picture.quantize(256).save(path, optimize=True)
+    assert path.stat().st_size < 300_000
