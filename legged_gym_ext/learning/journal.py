@@ -44,6 +44,14 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A phase that ran in an iteration."""
+
+    title: str
+    lane: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far the training is, after an iteration."""
 
@@ -85,11 +93,14 @@ class Journal:
         finally:
             self._board.close()
 
-    def report(self, progress: Progress, seconds: Mapping[str, float], rows: Sequence[Row]) -> None:
+    def report(
+        self, progress: Progress, turns: Sequence[Turn], seconds: Mapping[str, float], rows: Sequence[Row]
+    ) -> None:
         """Write an iteration: the means and sums over the ranks.
 
         Args:
             progress: How far the training is.
+            turns: The phases that ran.
             seconds: What took how long on this rank, by activity.
             rows: What the ranks tell.
         """
@@ -105,7 +116,8 @@ class Journal:
         steps_per_second = progress.steps / took if took > 0 else 0.0
         scalars = _scalars(losses, seconds, steps_per_second, lanes, logs)
         scalars |= {ENV_STEPS: float(progress.total_steps), HOURS: self.recording.hours}
-        self.recording.add(scalars, progress.iteration)
+        played = {lane: [turn.title for turn in turns if turn.lane == lane] for lane in lanes}
+        self.recording.add(scalars, progress.iteration, played)
         health = {
             lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()

@@ -19,7 +19,7 @@ from legged_gym_ext.console import say
 from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.errors import EngineFault, UserError, unknown
 from legged_gym_ext.learning.build import require_layers, require_memory, rsl_rl_config
-from legged_gym_ext.learning.journal import Journal, Progress, Row
+from legged_gym_ext.learning.journal import Journal, Progress, Row, Turn
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases import enabled_phases
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
@@ -367,7 +367,8 @@ class ParkourRunner(OnPolicyRunner):
         left = (last - self.iteration) * mean_time
         progress = Progress(self.iteration, last, self._steps(outcomes), self.total_steps, left)
         seconds = {name: value for outcome in outcomes.values() for name, value in outcome.seconds.items()}
-        self.journal.report(progress, seconds, rows)
+        turns = [Turn(phase.title, phase.lane) for name, phase in self.phases.items() if name in outcomes]
+        self.journal.report(progress, turns, seconds, rows)
 
     def _rescue(self) -> str:
         """Save what can be saved because a rank, or the engine, failed; return what to tell of it."""

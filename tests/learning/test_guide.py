@@ -69,6 +69,18 @@ def test_the_guide_learns_first_then_the_teacher_imitates_then_ppo_and_the_stude
     ]
 
 
+def test_the_log_is_told_whose_turn_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of()
+    config.distill.start = 4
+    runner = make(None, config, num_envs=ENVS)
+    told: list[dict[str, list[str]]] = []
+    monkeypatch.setattr(runner.journal.recording, "add", lambda _scalars, _step, turns: told.append(turns))
+    runner.learn(5)
+    teacher = [["guide"], ["guide", "imitation"], ["imitation"], ["imitation", "PPO"], ["PPO"]]
+    assert [turns["teacher"] for turns in told] == teacher
+    assert [turns["student"] for turns in told] == [[], [], [], [], ["distillation"]]
+
+
 def test_a_level_ends_the_guides_learning() -> None:
     runner = make(None, config_of(level=2.0, iterations=1000), num_envs=ENVS)
     ran = turns(runner, 12)  # an environment's level counts its episodes, of which two are over after 22 steps

@@ -329,7 +329,7 @@ def test_the_speed_counts_the_steps_of_all_environments(
     runner = ParkourRunner(DummyEnv(config, 4), config, None, "cpu")
     runner.learn(1)
     logged: dict[str, float] = {}
-    monkeypatch.setattr(runner.journal.recording, "add", lambda scalars, step: logged.update(scalars))
+    monkeypatch.setattr(runner.journal.recording, "add", lambda scalars, *_: logged.update(scalars))
     outcomes = {"ppo": Outcome({"Loss/value": 0.5}, {"collection": 1.5, "learning": 0.5})}
     row = runner._row(outcomes, "")
     monkeypatch.setattr(runner_module, "here", lambda: Ranks(0, ranks))
