@@ -49,6 +49,8 @@ class Turn:
 
     title: str
     lane: str
+    over: bool
+    """Whether it was the last one."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Journal:
         self.recording = recording
         self._board, self._folder = Board(), folder
         self._losses: dict[str, dict[str, float]] = {}
-        """The newest of each phase: not all run in every iteration."""
+        """The newest of each phase that goes on: not all run in every iteration."""
         self._logs: dict[str, dict[str, float]] = {}
         """The newest of each lane."""
         self._rates: dict[str, dict[str, float]] = {}
@@ -116,20 +118,22 @@ class Journal:
         steps_per_second = progress.steps / took if took > 0 else 0.0
         scalars = _scalars(losses, seconds, steps_per_second, lanes, logs)
         scalars |= {ENV_STEPS: float(progress.total_steps), HOURS: self.recording.hours}
+        over = {turn.title for turn in turns if turn.over}
         played = {lane: [turn.title for turn in turns if turn.lane == lane] for lane in lanes}
         self.recording.add(scalars, progress.iteration, played)
         health = {
             lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()
         }
-        self._losses |= {title: tags for title, tags in losses.items() if tags}
+        found = self._losses | {title: tags for title, tags in losses.items() if tags}
+        self._losses = {title: tags for title, tags in found.items() if title not in over}
         self._logs |= {lane: log for lane, log in logs.items() if log}
 
         def make() -> RenderableType:
             from legged_gym_ext.learning.status import Status  # imports rich
 
             measures = _measures(lanes)
-            wrong, found = _wrong(health), self._losses
+            wrong = _wrong(health)
             status = Status(
                 self._folder, progress, steps_per_second, seconds, found, measures, self._logs, wrong, self._rates
             )

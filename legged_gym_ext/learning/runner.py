@@ -367,7 +367,7 @@ class ParkourRunner(OnPolicyRunner):
         left = (last - self.iteration) * mean_time
         progress = Progress(self.iteration, last, self._steps(outcomes), self.total_steps, left)
         seconds = {name: value for outcome in outcomes.values() for name, value in outcome.seconds.items()}
-        turns = [Turn(phase.title, phase.lane) for name, phase in self.phases.items() if name in outcomes]
+        turns = [Turn(phase.title, phase.lane, phase.over) for name, phase in self.phases.items() if name in outcomes]
         self.journal.report(progress, turns, seconds, rows)
 
     def _rescue(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from dummy_env import DummyEnv, small_config
 from dummy_runner import assert_same, make, teacher_ppo
+from rich.console import Console
 from tensordict import TensorDict
 
 from legged_gym_ext.config.rules import validate
@@ -79,6 +82,26 @@ def test_the_log_is_told_whose_turn_it_was(monkeypatch: pytest.MonkeyPatch) -> N
     teacher = [["guide"], ["guide", "imitation"], ["imitation"], ["imitation", "PPO"], ["PPO"]]
     assert [turns["teacher"] for turns in told] == teacher
     assert [turns["student"] for turns in told] == [[], [], [], [], ["distillation"]]
+
+
+def test_the_terminal_shows_no_losses_of_who_learns_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of()
+    config.distill.start, config.distill.interval = 3, 2
+    runner = make(None, config, num_envs=ENVS)
+    boards: list[str] = []
+
+    def show(make_board: Any, at_once: bool = False) -> bool:
+        console = Console(file=io.StringIO(), width=200)
+        console.print(make_board())
+        boards.append(console.file.getvalue())  # type: ignore[attr-defined]
+        return True
+
+    monkeypatch.setattr(runner.journal._board, "show", show)
+    runner.learn(6)
+    titles = ("guide", "imitation", "PPO", "distillation")
+    shown = [[title for title in titles if re.search(rf"^{title}   \w", board, re.MULTILINE)] for board in boards]
+    after = [["PPO", "distillation"]] * 2  # though the student learns in every other iteration
+    assert shown == [["guide"], ["guide", "imitation"], ["imitation"], ["imitation", "PPO", "distillation"], *after]
 
 
 def test_a_level_ends_the_guides_learning() -> None:

@@ -91,6 +91,11 @@ class Phase(ABC):
         """Return whether nothing is left to be prepared for the phases that wait for that; most prepare nothing."""
         return True
 
+    @property
+    def over(self) -> bool:
+        """Return whether it does not run any more: nobody needs to see on and on how it ended."""
+        return False
+
     def skip(self) -> None:
         """Prepare nothing: what is loaded is of a run without this phase, whose teacher has learned without it."""
         return

@@ -80,6 +80,11 @@ class Guide(Phase):
         return self._done
 
     @property
+    def over(self) -> bool:
+        """Return whether it has."""
+        return self.done
+
+    @property
     def actor(self) -> ScandotsTeacher:
         """Return the guide itself."""
         actor = self.alg.actor

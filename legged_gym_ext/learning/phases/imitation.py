@@ -95,6 +95,11 @@ class Imitation(Phase):
         return self._done
 
     @property
+    def over(self) -> bool:
+        """Return whether it has."""
+        return self.done
+
+    @property
     def beta(self) -> float:
         """Return the share of environments that the guide acts in."""
         return self.config.beta * self.config.beta_decay**self.rounds
