@@ -72,7 +72,7 @@ class ParkourRunner(OnPolicyRunner):
         bfloat16 = config.runner.precision == "bfloat16"
         phases, obs = enabled_phases(config), env.get_observations().to(device)
         learning = [phase for phase in phases.values() if phase.learns(config)]
-        rollouts = [phase.steps(config) for phase in learning]
+        rollouts = [(phase.steps(config), phase.stores(config)) for phase in learning]
         require_layers(config.teacher, device)
         require_memory(rollouts, obs, config.camera, env.num_envs, device, bfloat16)
         cfg = rsl_rl_config(config, bfloat16)

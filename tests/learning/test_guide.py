@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 from dummy_env import DummyEnv, small_config
-from dummy_runner import assert_same, make, teacher_ppo
+from dummy_runner import assert_same, distillation, make, teacher_ppo
 from rich.console import Console
 from tensordict import TensorDict
 
 from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
+from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.learning.phases.guide import Guide
 from legged_gym_ext.learning.phases.imitation import Imitation
@@ -308,6 +309,24 @@ def test_more_mini_batches_than_samples_is_one_clear_line() -> None:
         UserError, match=r"^guide.mini_batches: expected at most 30 \(6 environments x 5 steps\), got 31$"
     ):
         runner.learn(2)
+
+
+def test_the_memory_that_is_asked_for_is_what_the_storages_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guide's has no images, that of imitation no scan."""
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "require", lambda _what, bytes_per_env, *_: asked.append(bytes_per_env))
+    config = config_of(steps_per_env=12)
+    config.camera.update_interval = 3
+    runner = make(None, config, num_envs=ENVS)
+    guide, imitation = phases(runner)
+    student = distillation(runner)
+    stored: list[Any] = [storage.observations for storage in (guide.alg.storage, imitation.storage, runner.alg.storage)]
+    tensors = [tensor for groups in [*stored, student.observations] for tensor in groups.values()]
+    vectors = sum(tensor.numel() * tensor.element_size() for tensor in tensors) // ENVS
+    steps = [config.guide.steps_per_env, config.runner.num_steps_per_env, config.distill.steps_per_env]
+    assert guide.alg.storage.frames is None and imitation.storage.frames is not None  # type: ignore[union-attr]
+    images = sum((1 + number // 3) * 20 * 16 * 4 for number in steps)
+    assert asked == [vectors + images]
 
 
 @pytest.mark.parametrize(

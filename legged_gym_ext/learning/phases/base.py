@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -78,8 +78,13 @@ class Phase(ABC):
 
     @classmethod
     def steps(cls, config: Config) -> int:
-        """Return how many steps each environment takes in a run; there must be memory for what is seen in them."""
+        """Return how many steps each environment takes in a run."""
         return 0
+
+    @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return the observation groups of which it keeps each step of a run; there must be memory for that."""
+        return ()
 
     @classmethod
     def make(cls, setting: Setting) -> Self:

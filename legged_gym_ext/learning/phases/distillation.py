@@ -7,7 +7,7 @@ with a recurrent student and truncated backpropagation through time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from legged_gym_ext.config.schema import Config, DistillConfig
 from legged_gym_ext.groups import DEPTH, NEW_FRAME
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
@@ -134,6 +135,11 @@ class Distillation(Phase):
     def steps(cls, config: Config) -> int:
         """Return the steps of a distillation."""
         return config.distill.steps_per_env
+
+    @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what the student reads."""
+        return networks.actor_groups(config, "depth")
 
     @classmethod
     def make(cls, setting: Setting) -> Self:

@@ -6,7 +6,7 @@ Challenging Terrains using Egocentric Vision", 2022; here it is the teacher that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from typing import Any, Self
 
@@ -22,6 +22,9 @@ from legged_gym_ext.learning.phases.ppo import ParkourPPO, TeacherPPO, act_and_l
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.models.teacher import ScandotsTeacher
 from legged_gym_ext.processes import collectives
+
+_KIND = "scandots"
+"""Of ``teacher.kind``, what it is."""
 
 
 class Guide(Phase):
@@ -58,18 +61,20 @@ class Guide(Phase):
         return TeacherPPO.steps(config)
 
     @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what guide and critic read: no images."""
+        return {*networks.actor_groups(config, _KIND), *networks.critic_groups(config)}
+
+    @classmethod
     def make(cls, setting: Setting) -> Self:
         """Make the guide, and its PPO, which is as the teacher's."""
         config, env, device, teacher = setting.config, setting.env, setting.device, setting.alg
         assert isinstance(teacher, ParkourPPO)
-        kind = "scandots"
-        groups = {"guide": networks.actor_groups(config, kind), "critic": networks.critic_groups(config)}
-        actor_class, arguments = resolve_class(networks.actor(config, kind))
+        groups = {"guide": networks.actor_groups(config, _KIND), "critic": networks.critic_groups(config)}
+        actor_class, arguments = resolve_class(networks.actor(config, _KIND))
         actor = actor_class(setting.obs, groups, "guide", env.num_actions, **arguments).to(device)
         steps = cls.steps(config) if cls.learns(config) else 0
-        storage = ParkourRolloutStorage(
-            env.num_envs, steps, setting.obs, groups["guide"] + groups["critic"], env.num_actions, device
-        )
+        storage = ParkourRolloutStorage(env.num_envs, steps, setting.obs, cls.stores(config), env.num_actions, device)
         alg = teacher.another(actor, deepcopy(teacher.critic), storage, rsl_rl_ppo(config.ppo))
         alg.symmetry = teacher.symmetry
         return cls(alg, config.guide, config.ppo)

@@ -6,7 +6,7 @@ After Schulman et al., "Proximal Policy Optimization Algorithms", 2017. The algo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from legged_gym_ext.config.schema import Config, PPOConfig
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import PRIVILEGED, PROPRIO
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
@@ -211,6 +212,11 @@ class TeacherPPO(Phase):
     def steps(cls, config: Config) -> int:
         """Return the steps of a rollout."""
         return config.runner.num_steps_per_env
+
+    @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what actor and critic read."""
+        return {*networks.actor_groups(config, config.teacher.kind), *networks.critic_groups(config)}
 
     @classmethod
     def make(cls, setting: Setting) -> Self:
