@@ -181,13 +181,17 @@ class ParkourRunner(OnPolicyRunner):
         return content
 
     def init_from(self, path: Path) -> None:
-        """Begin with the networks of a checkpoint of another run, and with nothing else of it: iterations count from 0.
+        """Begin with the networks of a checkpoint of another run, and with nothing else of it: all counts from 0.
+
+        A guide and an imitation that were over there are not repeated.
 
         Raises:
             UserError: Where the file is no checkpoint, or one of another architecture, or lacks what a phase needs.
         """
         self.saving.load(path, resume=False)
         self._check()
+        for phase in self.phases.values():
+            phase.count_anew()
         self.current_learning_iteration = self.total_steps = 0
 
     def get_inference_policy(  # type: ignore[override]  # rsl_rl's argument is a device

@@ -281,6 +281,49 @@ def test_a_teacher_that_learned_without_a_guide_is_kept(resume: bool, tmp_path: 
     assert turns(runner, 2) == [["ppo", "distillation"]] * 2
 
 
+def test_a_new_run_goes_on_with_another_ones_guide_and_counts_from_zero(tmp_path: Path) -> None:
+    make(tmp_path, config_of(iterations=9), num_envs=ENVS).learn(3)
+    runner = make(None, config_of(iterations=4, rounds=1), seed=5, num_envs=ENVS)
+    runner.init_from(tmp_path / "model_3.pt")
+    saved = load_checkpoint(tmp_path / "model_3.pt")["phases"]["guide"]["algorithm"]["actor_state_dict"]
+    assert_same(saved, dict(phases(runner)[0].actor.state_dict()))
+    assert turns(runner, 5) == [["guide"]] * 3 + [
+        ["guide", "imitation", "ppo", "distillation"],
+        ["ppo", "distillation"],
+    ]
+
+
+def test_a_new_run_begins_an_imitation_again_that_was_not_over(tmp_path: Path) -> None:
+    make(tmp_path, config_of(iterations=1, rounds=9), num_envs=ENVS).learn(4)
+    runner = make(None, config_of(rounds=3), seed=5, num_envs=ENVS)
+    runner.init_from(tmp_path / "model_4.pt")
+    _, imitation = phases(runner)
+    assert imitation.beta == 1.0 and isinstance(runner.get_inference_policy("teacher"), ScandotsTeacher)
+    assert turns(runner, 4) == [["imitation"]] * 2 + [["imitation", "ppo", "distillation"], ["ppo", "distillation"]]
+
+
+def test_a_new_run_repeats_nothing_that_was_over(tmp_path: Path) -> None:
+    config = config_of(iterations=1, rounds=2)
+    config.distill.beta, config.distill.beta_decay = 0.5, 0.5
+    make(tmp_path, config, num_envs=ENVS).learn(5)
+    runner = make(None, config, seed=5, num_envs=ENVS)
+    runner.load(str(tmp_path / "model_5.pt"))
+    assert distillation(runner).beta < 0.2
+    runner = make(None, config, seed=5, num_envs=ENVS)
+    runner.init_from(tmp_path / "model_5.pt")
+    assert (runner.iteration, runner.total_steps) == (0, 0) and distillation(runner).beta == 0.5
+    saved = load_checkpoint(tmp_path / "model_5.pt")["phases"]
+    for network in (runner.get_inference_policy("teacher"), runner.alg.actor):
+        assert_same(saved["ppo"]["actor_state_dict"], dict(network.state_dict()))
+    assert_same(saved["distillation"]["student"], dict(runner.get_inference_policy("student").state_dict()))
+    assert turns(runner, 1) == [["ppo", "distillation"]]
+    path = tmp_path / "second.pt"
+    runner.save(str(path))
+    again = make(None, config, num_envs=ENVS)
+    again.load(str(path))
+    assert again.iteration == 1 and distillation(again).beta == 0.25
+
+
 def test_who_asks_for_the_student_too_early_is_told_what_comes_before() -> None:
     runner = make(None, config_of(), num_envs=ENVS)
     runner.learn(1)

@@ -105,6 +105,10 @@ class Phase(ABC):
         """Prepare nothing: what is loaded is of a run without this phase, whose teacher has learned without it."""
         return
 
+    def count_anew(self) -> None:
+        """Begin a new run with the networks that are loaded: what it was on the way to, it is on the way to from 0."""
+        return
+
     def check(self) -> None:
         """Raise a UserError where it cannot begin with what is loaded."""
         return

@@ -100,6 +100,8 @@ class Distillation(Phase):
         self.ready = ready
         self.rounds = 0
         """Distillations done so far."""
+        self.first_round = 0
+        """Of this run: those before were of the run that it began with."""
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(student.encoder.parameters()), "lr": config.encoder_learning_rate},
@@ -193,7 +195,7 @@ class Distillation(Phase):
     @property
     def beta(self) -> float:
         """Return the share of environments that the teacher acts in."""
-        return self.config.beta * self.config.beta_decay**self.rounds
+        return self.config.beta * self.config.beta_decay ** (self.rounds - self.first_round)
 
     @torch.no_grad()
     def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
@@ -284,6 +286,10 @@ class Distillation(Phase):
         """Return the student, once it has learned."""
         return self.student if self.rounds > 0 else None
 
+    def count_anew(self) -> None:
+        """Let the teacher act as in the first round, for as long as this run says."""
+        self.first_round = self.rounds
+
     def modules(self) -> Sequence[nn.Module]:
         """Return the student."""
         return (self.student,)
@@ -301,13 +307,14 @@ class Distillation(Phase):
         """Return the student, the optimizer and the number of distillations."""
         return {
             "rounds": self.rounds,
+            "first_round": self.first_round,
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned, with the learning rates of the configuration."""
-        self.rounds = state["rounds"]
+        self.rounds, self.first_round = state["rounds"], state.get("first_round", 0)
         self.student.load_state_dict(state["student"])
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])  # brings the old rates, too

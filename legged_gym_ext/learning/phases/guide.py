@@ -116,6 +116,10 @@ class Guide(Phase):
         """Leave the teacher to itself."""
         self._done = True
 
+    def count_anew(self) -> None:
+        """Learn on for as long as this run says, if it has not learned enough."""
+        self.rounds = 0
+
     def modules(self) -> Sequence[nn.Module]:
         """Return guide and critic."""
         return self.alg.actor, self.alg.critic

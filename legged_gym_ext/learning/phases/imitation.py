@@ -175,6 +175,11 @@ class Imitation(Phase):
         """Leave the teacher as it is."""
         self._done = True
 
+    def count_anew(self) -> None:
+        """Begin anew, if it is not over: its rounds build on each other, and do not take long."""
+        self.rounds = 0
+        self.optimizer.state.clear()
+
     def modules(self) -> Sequence[nn.Module]:
         """Return the teacher."""
         return (self.teacher,)
