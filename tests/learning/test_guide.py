@@ -18,7 +18,7 @@ from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.learning.phases.guide import Guide
+from legged_gym_ext.learning.phases.guide import Guide, level_that_is_enough
 from legged_gym_ext.learning.phases.imitation import Imitation
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.storage import LabelStorage
@@ -111,6 +111,40 @@ def test_a_level_ends_the_guides_learning() -> None:
     last = max(i for i, names in enumerate(ran) if "guide" in names)
     assert 2 <= last <= 6 and all("guide" in names for names in ran[:last])
     assert runner.lanes["teacher"].statistics.level.mean() >= 2.0
+
+
+def mean_of_the_mastered(levels: int) -> float:
+    """Return the mean level of robots that fail nowhere: who passes the last level gets any of them."""
+    follows = torch.eye(levels, dtype=torch.float64).roll(1, dims=1)
+    follows[-1] = 1 / levels
+    shares = torch.full((levels,), 1 / levels, dtype=torch.float64)
+    for _ in range(2000):
+        shares = shares @ (0.5 * follows + 0.5 * torch.eye(levels, dtype=torch.float64))
+    return float(shares @ torch.arange(levels, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5, 10, 20])
+@pytest.mark.parametrize("level", [6.0, 1e9])
+def test_no_guide_waits_for_a_level_that_is_not_reached(levels: int, level: float) -> None:
+    config = config_of(level=level)
+    config.terrain.levels = levels
+    mastered = mean_of_the_mastered(levels)
+    assert level_that_is_enough(config) == pytest.approx(min(level, mastered), abs=1e-6)
+
+
+@pytest.mark.parametrize("how", ["no curriculum", "one level", "level 0"])
+def test_where_no_level_can_tell_the_iterations_end_the_guides_learning(how: str) -> None:
+    config = config_of(level=1.0, iterations=4)
+    if how == "no curriculum":
+        config.curriculum.enabled = False
+    elif how == "one level":
+        config.terrain.levels = 1
+    else:
+        config.guide.level = 0.0
+    runner = make(None, config, num_envs=ENVS)
+    assert isinstance(runner.env, DummyEnv)
+    runner.env.level += 5  # as with a start_level
+    assert [names[0] for names in turns(runner, 5)] == ["guide"] * 4 + ["imitation"]
 
 
 @pytest.mark.parametrize("teacher", ["depth", "scandots"])

@@ -6,6 +6,7 @@ Challenging Terrains using Egocentric Vision", 2022; here it is the teacher that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from typing import Any, Self
@@ -32,15 +33,16 @@ class Guide(Phase):
 
     Args:
         alg: The algorithm, with the networks and the storage.
-        config: When it is good enough.
+        config: When it is good enough at the latest.
+        enough: Terrain level of its environments, on average, at which it is.
         ppo: The configuration of the algorithm.
     """
 
     title = "guide"
     lane = TeacherPPO.lane
 
-    def __init__(self, alg: ParkourPPO, config: GuideConfig, ppo: PPOConfig) -> None:
-        self.alg, self.config, self.ppo = alg, config, ppo
+    def __init__(self, alg: ParkourPPO, config: GuideConfig, enough: float, ppo: PPOConfig) -> None:
+        self.alg, self.config, self.enough, self.ppo = alg, config, enough, ppo
         self.rounds = 0
         """Iterations so far."""
         self._done = False
@@ -77,7 +79,7 @@ class Guide(Phase):
         storage = ParkourRolloutStorage(env.num_envs, steps, setting.obs, cls.stores(config), env.num_actions, device)
         alg = teacher.another(actor, deepcopy(teacher.critic), storage, rsl_rl_ppo(config.ppo))
         alg.symmetry = teacher.symmetry
-        return cls(alg, config.guide, config.ppo)
+        return cls(alg, config.guide, level_that_is_enough(config), config.ppo)
 
     @property
     def done(self) -> bool:
@@ -105,7 +107,7 @@ class Guide(Phase):
         outcome = act_and_learn(self.alg, lane, self.ppo, "Guide")
         self.rounds += 1
         level = collectives.mean(lane.statistics.level)
-        self._done = level >= self.config.level or self.rounds >= self.config.iterations
+        self._done = level >= self.enough or self.rounds >= self.config.iterations
         return outcome
 
     def policy(self) -> MLPModel | None:
@@ -134,3 +136,13 @@ class Guide(Phase):
         self.alg.load(state["algorithm"], load_cfg=None, strict=True)
         self.alg.updates.check_loaded()
         self.alg.go_on_from(self.alg.learning_rate, self.ppo.learning_rate, self.ppo.schedule)
+
+
+def level_that_is_enough(config: Config) -> float:
+    """Return the mean terrain level at which a guide has learned enough; infinite where no level can tell.
+
+    Where all levels are mastered the mean settles at two thirds of the highest, as who passes that gets a random one:
+    a higher mean is not waited for.
+    """
+    highest = config.terrain.levels - 1 if config.curriculum.enabled else 0
+    return min(config.guide.level, 2 * highest / 3) or math.inf
