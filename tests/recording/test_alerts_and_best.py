@@ -40,6 +40,7 @@ def test_a_curriculum_that_stands_still_is_told_again_and_again() -> None:
     too_slowly = [2.0 + RISE * step / (PATIENCE + 50) for step in range(PATIENCE + 10)]
     assert stalls(too_slowly) == [PATIENCE]
     assert not stalls([ENOUGH * 9 + 0.01] * (3 * PATIENCE))
+    assert not stalls([5.7] * (3 * PATIENCE))  # all is mastered
     assert not stalls([2.0] * (2 * PATIENCE), highest=0)
     up_and_down = [2.0 + (step % 7) * RISE / 7.1 for step in range(PATIENCE + 20)]
     assert len(stalls(up_and_down)) == 1
