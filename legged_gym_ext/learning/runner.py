@@ -242,9 +242,11 @@ class ParkourRunner(OnPolicyRunner):
         What reads the sensors of a robot is written by export.py.
 
         Raises:
-            UserError: No student is trained.
+            UserError: No student is trained, or its encoder cannot be exported.
         """
-        script = torch.jit.script(self.student_to_export().as_jit())
+        student = self.student_to_export()
+        with student.encoder.exporting():
+            script = torch.jit.script(student.as_jit())
         with replacing(Path(path) / filename) as file:
             torch.jit.save(script, file)
 
@@ -252,20 +254,22 @@ class ParkourRunner(OnPolicyRunner):
         """Write the student as ONNX, its memory as input and output; see :meth:`export_policy_to_jit`.
 
         Raises:
-            UserError: No student is trained.
+            UserError: No student is trained, or its encoder cannot be exported.
         """
-        module = self.student_to_export().as_onnx(verbose)
+        student = self.student_to_export()
         Path(path).mkdir(parents=True, exist_ok=True)
-        torch.onnx.export(
-            module,
-            module.get_dummy_inputs(),  # pyright: ignore[reportCallIssue]
-            Path(path) / filename,
-            verbose=verbose,
-            input_names=module.input_names,  # pyright: ignore[reportArgumentType]
-            output_names=module.output_names,  # pyright: ignore[reportArgumentType]
-            opset_version=18,
-            dynamo=False,
-        )
+        with student.encoder.exporting():
+            module = student.as_onnx(verbose)
+            torch.onnx.export(
+                module,
+                module.get_dummy_inputs(),  # pyright: ignore[reportCallIssue]
+                Path(path) / filename,
+                verbose=verbose,
+                input_names=module.input_names,  # pyright: ignore[reportArgumentType]
+                output_names=module.output_names,  # pyright: ignore[reportArgumentType]
+                opset_version=18,
+                dynamo=False,
+            )
 
     def is_trained(self, policy: str) -> bool:
         """Return whether there is a policy of that name for :meth:`get_inference_policy`."""
@@ -308,7 +312,10 @@ class ParkourRunner(OnPolicyRunner):
             if phase.learns(self.config) and phase.due(self.iteration):
                 if self.watcher is not None:
                     self.watcher.begin(phase.lane, self.iteration)
-                outcomes[name] = phase.run(self.lanes[phase.lane])
+                outcome: object = phase.run(self.lanes[phase.lane])
+                if not isinstance(outcome, Outcome):  # of a stranger's phase
+                    raise UserError(f"phase '{name}': expected run to return an Outcome, got {type(outcome).__name__}")
+                outcomes[name] = outcome
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)
         return outcomes

@@ -163,6 +163,13 @@ def test_a_phase_on_a_new_lane_has_its_own_episodes(tmp_path: Path, capsys: Any)
         runner.get_inference_policy("rest")
 
 
+def test_a_phase_whose_run_returns_nothing_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    phases.register("rest", Resting)
+    monkeypatch.setattr(Resting, "run", lambda self, lane: None)
+    with pytest.raises(UserError, match="^phase 'rest': expected run to return an Outcome, got NoneType$"):
+        make(None).learn(1)
+
+
 def test_a_lane_that_is_new_to_a_run_begins_where_the_first_one_is(tmp_path: Path, capsys: Any) -> None:
     make(tmp_path).learn(2)
     phases.register("rest", Resting)
