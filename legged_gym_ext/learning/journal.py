@@ -96,7 +96,12 @@ class Journal:
             self._board.close()
 
     def report(
-        self, progress: Progress, turns: Sequence[Turn], seconds: Mapping[str, float], rows: Sequence[Row]
+        self,
+        progress: Progress,
+        turns: Sequence[Turn],
+        seconds: Mapping[str, float],
+        rows: Sequence[Row],
+        names: Mapping[str, str],
     ) -> None:
         """Write an iteration: the means and sums over the ranks.
 
@@ -105,6 +110,7 @@ class Journal:
             turns: The phases that ran.
             seconds: What took how long on this rank, by activity.
             rows: What the ranks tell.
+            names: What the policies of the lanes are called on the console.
         """
         losses = {
             title: {tag: sum(row.losses[title][tag] for row in rows) / len(rows) for tag in tags}
@@ -122,31 +128,34 @@ class Journal:
         played = {lane: [turn.title for turn in turns if turn.lane == lane] for lane in lanes}
         self.recording.add(scalars, progress.iteration, played)
         health = {
-            lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
+            names[lane]: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()
         }
         found = self._losses | {title: tags for title, tags in losses.items() if tags}
         self._losses = {title: tags for title, tags in found.items() if title not in over}
         self._logs |= {lane: log for lane, log in logs.items() if log}
+        shown = {names[lane]: summary for lane, summary in lanes.items()}
 
         def make() -> RenderableType:
             from legged_gym_ext.learning.status import Status  # imports rich
 
-            measures = _measures(lanes)
-            wrong = _wrong(health)
+            measures, wrong = _measures(shown), _wrong(health)
+            kinds = {names[lane]: log for lane, log in self._logs.items()}
             status = Status(
-                self._folder, progress, steps_per_second, seconds, found, measures, self._logs, wrong, self._rates
+                self._folder, progress, steps_per_second, seconds, found, measures, kinds, wrong, self._rates
             )
             return status.drawn()
 
         if not self._board.show(make, at_once=progress.iteration == progress.last_iteration):
-            say(iteration_block(progress, steps_per_second, seconds, losses, lanes, health))
+            say(iteration_block(progress, steps_per_second, seconds, losses, shown, health))
 
-    def report_evaluation(self, iteration: int, rates: Mapping[str, float], seconds: float) -> None:
-        """Write what an evaluation found: success rates by tag."""
+    def report_evaluation(
+        self, iteration: int, rates: Mapping[str, float], seconds: float, names: Mapping[str, str]
+    ) -> None:
+        """Write what an evaluation found: success rates by tag; ``names`` as in :meth:`report`."""
         self.recording.add({**rates, "Perf/evaluation_time": seconds}, iteration)
-        self._rates = _by_policy(rates)
-        say(evaluation_block(rates, seconds))
+        self._rates = _by_policy(rates, names)
+        say(evaluation_block(self._rates, seconds))
 
 
 def success_by_kind(kinds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
@@ -209,9 +218,8 @@ def iteration_block(
     return "\n".join(lines)
 
 
-def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
-    """Return the report of an evaluation: success rates by tag, ``Evaluation/<what>/<policy>``."""
-    table = _by_policy(rates)
+def evaluation_block(table: Mapping[str, Mapping[str, float]], seconds: float) -> str:
+    """Return the report of an evaluation: success rates by what was evaluated, and by policy."""
     policies = dict.fromkeys(policy for row in table.values() for policy in row)
     lines = [f"  {f'success ({seconds:.0f} s)':24}" + "".join(f"{policy:>12}" for policy in policies)]
     for what, row in table.items():
@@ -220,12 +228,12 @@ def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _by_policy(rates: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return the success rates of an evaluation by what was evaluated, and by policy."""
+def _by_policy(rates: Mapping[str, float], names: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Return the success rates of an evaluation, by tag ``Evaluation/<what>/<lane>``, by what and by policy."""
     table: dict[str, dict[str, float]] = {}
     for tag, rate in rates.items():
-        _, what, policy = tag.split("/")
-        table.setdefault(what, {})[policy] = rate
+        _, what, lane = tag.split("/")
+        table.setdefault(what, {})[names[lane]] = rate
     return table
 
 

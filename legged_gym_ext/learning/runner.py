@@ -277,8 +277,18 @@ class ParkourRunner(OnPolicyRunner):
 
     def _trained(self, lane: str) -> MLPModel | None:
         """Return the lane's policy itself, None where no phase has trained one yet."""
-        policies = (phase.policy() for phase in self.phases.values() if phase.lane == lane)
-        return next((policy for policy in policies if policy is not None), None)
+        phase = self._acting(lane)
+        return phase.policy() if phase else None
+
+    def policy_name(self, lane: str) -> str:
+        """Return what the policy of a lane is called: as the lane, or as the guide that acts there at first."""
+        phase = self._acting(lane)
+        return phase.policy_name if phase else lane
+
+    def _acting(self, lane: str) -> Phase | None:
+        """Return the phase whose policy acts on a lane, None where none has trained one yet."""
+        phases = (phase for phase in self.phases.values() if phase.lane == lane and phase.policy() is not None)
+        return next(phases, None)
 
     def _check(self) -> None:
         """Raise a UserError where a phase cannot begin with what is loaded."""
@@ -352,7 +362,7 @@ class ParkourRunner(OnPolicyRunner):
         actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
         rates = success_rates(self.config, actors, torch.device(self.device))
         if here().rank == 0:
-            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started)
+            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started, self._names)
 
     def _steps(self, outcomes: Mapping[str, Outcome]) -> int:
         """Return the environment steps of all ranks in an iteration in which these phases ran."""
@@ -379,7 +389,12 @@ class ParkourRunner(OnPolicyRunner):
         progress = Progress(self.iteration, last, self._steps(outcomes), self.total_steps, left)
         seconds = {name: value for outcome in outcomes.values() for name, value in outcome.seconds.items()}
         turns = [Turn(phase.title, phase.lane, phase.over) for name, phase in self.phases.items() if name in outcomes]
-        self.journal.report(progress, turns, seconds, rows)
+        self.journal.report(progress, turns, seconds, rows, self._names)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """Return what the policies of the lanes are called."""
+        return {lane: self.policy_name(lane) for lane in self.lanes}
 
     def _rescue(self) -> str:
         """Save what can be saved because a rank, or the engine, failed; return what to tell of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,12 +19,16 @@ from legged_gym_ext.config.rules import validate
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.device import memory
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.evaluation import evaluation
+from legged_gym_ext.evaluation.benchmark import QUICK
+from legged_gym_ext.evaluation.rollout import choose_policy
 from legged_gym_ext.learning.phases.guide import Guide, level_that_is_enough
 from legged_gym_ext.learning.phases.imitation import Imitation
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.storage import LabelStorage
 from legged_gym_ext.models.teacher import FRAMES, DepthTeacher, ScandotsTeacher
 from legged_gym_ext.runs.checkpoint import load_checkpoint
+from legged_gym_ext.tasks import Factories
 
 ENVS = 6
 BLOCKS = 80
@@ -166,6 +171,40 @@ def test_the_lanes_policy_is_the_guide_and_then_the_teacher() -> None:
         kinds.append(type(runner.get_inference_policy("teacher")))
         runner.learn(1)
     assert kinds == [ScandotsTeacher, ScandotsTeacher, DepthTeacher, DepthTeacher]
+
+
+def test_as_long_as_the_guide_acts_people_are_told_of_a_guide(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the console, and by whoever plays or evaluates."""
+    config = config_of(iterations=2)
+    config.task = "parkour_depth"
+    runner = make(tmp_path, config, num_envs=ENVS)
+    runner.learn(1)
+    told = capsys.readouterr().out
+    assert re.search("^ +guide +student$", told, re.MULTILINE) and "teacher" not in told
+    policy, name = choose_policy(runner, "teacher")
+    assert isinstance(policy, ScandotsTeacher) and name == "guide"
+    assert choose_policy(runner, None)[1] == "guide (this run has no trained student yet)"
+    runner.learn(1)
+    assert re.search("^ +teacher +student$", capsys.readouterr().out, re.MULTILINE)
+    policy, name = choose_policy(runner, "teacher")
+    assert isinstance(policy, DepthTeacher) and name == "teacher"
+    runner.save(str(tmp_path / "model_2.pt"))
+
+    env = DummyEnv(config, ENVS)
+    env.close = lambda: None  # type: ignore[method-assign]
+    factories = Factories(lambda *_: env, lambda env, config, folder, device: ParkourRunner(env, config, folder, "cpu"))  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(evaluation, "get_factories", lambda _: factories)
+    plan: Any = SimpleNamespace(benchmark=QUICK, kinds=("gaps",), speed=1.0)
+    names = [list(evaluation.load_policies(config, tmp_path / f"model_{n}.pt", plan, None)[0]) for n in (1, 2)]
+    assert names == [["guide"], ["teacher"]]
+
+
+def test_an_evaluation_during_the_training_is_of_the_guide(capsys: pytest.CaptureFixture[str]) -> None:
+    journal = make(None, config_of(), num_envs=ENVS).journal
+    journal.report_evaluation(1, {"Evaluation/small/teacher": 0.5}, 2.0, {"teacher": "guide", "student": "student"})
+    assert "guide" in (told := capsys.readouterr().out) and "teacher" not in told
 
 
 def test_the_teacher_begins_as_the_guide_but_for_what_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:

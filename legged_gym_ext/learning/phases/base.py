@@ -133,6 +133,11 @@ class Phase(ABC):
         """Return the network that acts on its lane, None as long as that has not learned anything."""
         return None
 
+    @property
+    def policy_name(self) -> str:
+        """Return what people are told that :meth:`policy` is; in the log its numbers are the lane's."""
+        return self.lane
+
     def modules(self) -> Sequence[nn.Module]:
         """Return the networks that it trains, which must be the same on all ranks."""
         return ()

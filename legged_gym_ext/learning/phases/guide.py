@@ -114,6 +114,11 @@ class Guide(Phase):
         """Return the guide, as long as it acts."""
         return None if self.done else self.actor
 
+    @property
+    def policy_name(self) -> str:
+        """Return that it is the guide, and not the teacher."""
+        return self.title
+
     def skip(self) -> None:
         """Leave the teacher to itself."""
         self._done = True

@@ -171,6 +171,11 @@ class Imitation(Phase):
             return None
         return self.teacher if self.rounds > 0 else self.guide.actor
 
+    @property
+    def policy_name(self) -> str:
+        """Return whose network it is."""
+        return self.lane if self.rounds > 0 else self.guide.policy_name
+
     def skip(self) -> None:
         """Leave the teacher as it is."""
         self._done = True
