@@ -90,6 +90,28 @@ def test_the_log_is_told_whose_turn_it_was(monkeypatch: pytest.MonkeyPatch) -> N
     assert [turns["student"] for turns in told] == [[], [], [], [], ["distillation"]]
 
 
+def test_the_seconds_of_phases_in_one_iteration_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a single round of imitation the guide, the teacher's PPO and the student learn in the same iteration."""
+    config = config_of(iterations=1, rounds=1)
+    config.distill.start = 0
+    runner = make(None, config, num_envs=ENVS)
+    logged: dict[str, float] = {}
+    spent: list[float] = []
+    report = runner._report
+
+    def note(outcomes: Any, *rest: Any) -> None:
+        spent.extend(value for outcome in outcomes.values() for value in outcome.seconds.values())
+        report(outcomes, *rest)
+
+    monkeypatch.setattr(runner, "_report", note)
+    monkeypatch.setattr(runner.journal.recording, "add", lambda scalars, *_: logged.update(scalars))
+    runner.learn(1)
+    times = {tag: value for tag, value in logged.items() if tag.endswith("_time")}
+    assert {"Guide/value", "Imitation/loss", "Loss/value", "Distill/loss"} <= logged.keys() and len(spent) == 6
+    assert sum(times.values()) == pytest.approx(sum(spent))
+    assert sorted(times.values()) == sorted(spent)
+
+
 def test_the_terminal_shows_no_losses_of_who_learns_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of()
     config.distill.start, config.distill.interval = 3, 2

@@ -104,7 +104,7 @@ class Guide(Phase):
 
     def run(self, lane: Lane) -> Outcome:
         """Collect a rollout and learn from it."""
-        outcome = act_and_learn(self.alg, lane, self.ppo, "Guide")
+        outcome = act_and_learn(self.alg, lane, self.ppo, "Guide", "guide_")
         self.rounds += 1
         level = collectives.mean(lane.statistics.level)
         self._done = level >= self.enough or self.rounds >= self.config.iterations

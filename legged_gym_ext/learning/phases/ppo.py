@@ -154,7 +154,7 @@ class ParkourPPO(PPO):
             group |= {"lr": self.learning_rate, "initial_lr": begin}
 
 
-def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) -> Outcome:
+def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str, activity: str = "") -> Outcome:
     """Let a policy act for a rollout, and learn from it.
 
     Args:
@@ -162,6 +162,7 @@ def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) 
         lane: Where the policy acts.
         config: Of the algorithm.
         section: Of the log.
+        activity: What the names of the measured seconds begin with.
     """
     start = time.perf_counter()
     with lane.turn() as env:
@@ -175,7 +176,10 @@ def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) 
         "Policy/mean_std": alg.get_policy().output_std.mean().item(),
     }
     counts, spoiled = alg.updates.pop(section)
-    seconds = {"collection": collected - start, "learning": time.perf_counter() - collected}
+    seconds = {
+        f"{activity}collection": collected - start,
+        f"{activity}learning": time.perf_counter() - collected,
+    }
     return Outcome(losses | counts, seconds, spoiled)
 
 
