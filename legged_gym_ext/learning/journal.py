@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +10,12 @@ from typing import TYPE_CHECKING
 
 from legged_gym_ext.console import Board, say
 from legged_gym_ext.learning.statistics import COUNTS, merge_logs, summarize
+from legged_gym_ext.learning.wording import iteration_block, words
 from legged_gym_ext.recording.entries import ENV_STEPS, HOURS
 from legged_gym_ext.recording.recording import Recording
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-_ROWS = {
-    "return": "{:.2f}",
-    "episode_length": "{:.0f}",
-    "success_rate": "{:.1%}",
-    "progress": "{:.2f} m",
-    "terrain_level": "{:.2f}",
-}
 
 
 @dataclass(frozen=True)
@@ -139,15 +131,12 @@ class Journal:
         def make() -> RenderableType:
             from legged_gym_ext.learning.status import Status  # imports rich
 
-            measures, wrong = _measures(shown), _wrong(health)
+            told = words(progress, steps_per_second, seconds, found, shown, health)
             kinds = {names[lane]: log for lane, log in self._logs.items()}
-            status = Status(
-                self._folder, progress, steps_per_second, seconds, found, measures, kinds, wrong, self._rates
-            )
-            return status.drawn()
+            return Status(self._folder, progress, told, kinds, self._rates).drawn()
 
         if not self._board.show(make, at_once=progress.iteration == progress.last_iteration):
-            say(iteration_block(progress, steps_per_second, seconds, losses, shown, health))
+            say(iteration_block(words(progress, steps_per_second, seconds, losses, shown, health)))
 
     def report_evaluation(
         self, iteration: int, rates: Mapping[str, float], seconds: float, names: Mapping[str, str]
@@ -181,43 +170,6 @@ def _scalars(
     return scalars
 
 
-def iteration_block(
-    progress: Progress,
-    steps_per_second: float,
-    seconds: Mapping[str, float],
-    losses: Mapping[str, Mapping[str, float]],
-    lanes: Mapping[str, Mapping[str, float]],
-    health: Mapping[str, Mapping[str, float]],
-) -> str:
-    """Return one iteration's report.
-
-    Args:
-        progress: How far the training is.
-        steps_per_second: Environment steps per second of this iteration.
-        seconds: By activity.
-        losses: By the phases' titles and by tag.
-        lanes: Statistics of each lane, by lane and name.
-        health: In how many environments per step something went wrong, by lane and name.
-    """
-    left = datetime.timedelta(seconds=round(progress.seconds_left))
-    wrong = _wrong(health)
-    iteration, last = progress.iteration, progress.last_iteration
-    lines = [
-        f"iteration {iteration}/{last} ({iteration / last:.1%})   {progress.total_steps:,} steps   "
-        f"{steps_per_second:,.0f} steps/s   time left {left}",
-        _row("time", {activity: f"{value:.2f} s" for activity, value in seconds.items()}),
-    ]
-    for title, tags in losses.items():
-        if tags:
-            lines.append(_row(title, {tag.partition("/")[2]: f"{value:.3g}" for tag, value in tags.items()}))
-    if wrong:
-        lines.append(_row("health", wrong) + "   environments per step")
-    lines.append("  " + f"{'':16}" + "".join(f"{name:>12}" for name in lanes))
-    for row, cells in _measures(lanes).items():
-        lines.append(f"  {row:16}" + "".join(f"{cell:>12}" for cell in cells.values()))
-    return "\n".join(lines)
-
-
 def evaluation_block(table: Mapping[str, Mapping[str, float]], seconds: float) -> str:
     """Return the report of an evaluation: success rates by what was evaluated, and by policy."""
     policies = dict.fromkeys(policy for row in table.values() for policy in row)
@@ -235,25 +187,3 @@ def _by_policy(rates: Mapping[str, float], names: Mapping[str, str]) -> dict[str
         _, what, lane = tag.split("/")
         table.setdefault(what, {})[names[lane]] = rate
     return table
-
-
-def _measures(lanes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
-    """Return what is told of the lanes' episodes, by name and lane."""
-    return {
-        row.replace("_", " "): {name: style.format(lane[row]) if row in lane else "-" for name, lane in lanes.items()}
-        for row, style in _ROWS.items()
-    }
-
-
-def _wrong(health: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """Return what is wrong in some environments, by lane."""
-    return {
-        lane: ", ".join(f"{name} {count:.2g}" for name, count in counts.items() if count > 0)
-        for lane, counts in health.items()
-        if any(count > 0 for count in counts.values())
-    }
-
-
-def _row(name: str, cells: Mapping[str, str]) -> str:
-    """Return a line of named values."""
-    return f"  {name:16}" + "   ".join(f"{key.replace('_', ' ')} {cell}" for key, cell in cells.items())
