@@ -14,6 +14,7 @@ from legged_gym_ext.console import Board, say
 
 def status(iteration: int, last: int, folder: str) -> Any:
     from legged_gym_ext.learning.status import Status
+    from legged_gym_ext.learning.wording import words
 
     progress = cast(
         Any,
@@ -25,26 +26,30 @@ def status(iteration: int, last: int, folder: str) -> Any:
         ),
     )
     kinds = ("flat", "steps", "gaps", "hurdles", "stairs", "stepping_stones", "ramps", "beams")
-    return Status(
-        Path(folder),
+    lanes = {
+        "teacher": {
+            "return": 13.66,
+            "episode_length": 318,
+            "success_rate": 0.61,
+            "progress": 6.6,
+            "terrain_level": 4.7,
+        },
+        "student": {"return": 14.92, "episode_length": 331, "success_rate": 0.62, "terrain_level": 4.86},
+    }
+    told = words(
         progress,
         3974.0,
         {"collection": 0.88, "learning": 0.67, "distill": 3.5},
         {"PPO": {"Loss/value": 0.336, "Policy/mean_std": 0.357}, "distillation": {"Distill/loss": 0.00178}},
-        {
-            "return": {"teacher": "13.66", "student": "14.92"},
-            "episode length": {"teacher": "318", "student": "331"},
-            "success rate": {"teacher": "61.0%", "student": "62.0%"},
-            "progress": {"teacher": "6.60 m", "student": "-"},
-            "terrain level": {"teacher": "4.70", "student": "4.86"},
-        },
-        {
-            lane: {"Speed/commanded": 1.1, **{f"TerrainLevel/{kind}": 7.5 - i for i, kind in enumerate(kinds)}}
-            for lane in ("teacher", "student")
-        },
-        {"teacher": "diverged 0.01"} if iteration % 2 else {},
-        {"small nominal level 2": {"teacher": 0.99, "student": 1.0}} if iteration > 10 else {},
-    ).drawn()
+        lanes,
+        {"teacher": {"diverged": 0.01 * (iteration % 2)}},
+    )
+    logs = {
+        lane: {"Speed/commanded": 1.1, **{f"TerrainLevel/{kind}": 7.5 - i for i, kind in enumerate(kinds)}}
+        for lane in ("teacher", "student")
+    }
+    rates = {"small nominal level 2": {"teacher": 0.99, "student": 1.0}} if iteration > 10 else {}
+    return Status(Path(folder), progress, told, logs, rates).drawn()
 
 
 def main() -> None:

@@ -292,8 +292,9 @@ class GuideConfig:
     """
 
     enabled: bool = False
-    # Of its environments, on average, at which it has learned enough. Where all of ten levels are mastered the mean
-    # settles at 6, at 5.7 with curriculum.even_share=0.4: who passes the last one gets a random one.
+    # Terrain level of its environments, on average, at which it has learned enough, at most two thirds of the last one:
+    # there the mean settles where all are mastered (of ten levels at 6, at 5.7 with curriculum.even_share=0.4), as who
+    # passes the last one gets a random one. 0, a single level, or curriculum.enabled=false: only ``iterations`` count.
     level: float = not_negative(6.0)
     iterations: int = count(2800)  # and when it has at the latest
     rounds: int = count(120)  # of imitation: in each the teacher acts, and learns what the guide would have done

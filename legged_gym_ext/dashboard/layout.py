@@ -162,6 +162,8 @@ def _speed(config: Config, lanes: Sequence[str]) -> Section:
     times = {"Perf/finetune_collection_time", "Perf/finetune_learning_time"}
     if not config.finetune.enabled:
         times = {"Perf/collection_time", "Perf/learning_time"}
+        if config.guided:
+            times |= {"Perf/guide_collection_time", "Perf/guide_learning_time"}
     panels = [
         Panel("environment steps per second", ("Perf/env_steps_per_second",)),
         Panel("seconds of an iteration", tuple(sorted(times))),

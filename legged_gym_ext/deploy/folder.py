@@ -54,11 +54,15 @@ def write(export: Export, folder: Path) -> None:
     """Write the folder, once everything in it has done what the student did.
 
     Raises:
-        UserError: ``folder`` is in use or cannot be written; or something exported does not do what the student did.
+        UserError: ``folder`` is in use or cannot be written; or the student's encoder cannot be exported; or something
+            exported does not do what the student did.
     """
-    graphs = make_graphs(export.student, export.specification)
+    encoder = export.student.encoder
+    with encoder.exporting():
+        graphs = make_graphs(export.student, export.specification)
     with replacing_folder(folder) as new:
-        _write_networks(export, graphs, new)
+        with encoder.exporting():
+            _write_networks(export, graphs, new)
         _write_specification(export, new, {})  # which plain torch reads
         outputs = _verify(export, graphs, new)
         arrays = {"depth": export.golden.depth, "frame": export.golden.frame, "reset": export.golden.reset}

@@ -280,7 +280,7 @@ class ParkourEnv(Environment):
     def _reward(self) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the reward terms, (num_envs,), and the weighted terms, (num_envs, terms)."""
         weights = self.reward_weights.at(self.state.terrain_level) * self.dt
-        terms = torch.stack([rewards.TERMS[name](self) for name in self.reward_weights.names], dim=1) * weights
+        terms = torch.stack([rewards.value(name, self) for name in self.reward_weights.names], dim=1) * weights
         self.state.last_joint_vel.copy_(self.sim_state.joint_vel)
         total = terms.sum(dim=1)
         return total.clamp(min=0) if self.config.rewards.only_positive else total, terms

@@ -189,6 +189,21 @@ TERMS: dict[str, Callable[[ParkourEnv], Tensor]] = {
 """The terms by the name under which ``rewards.weights`` weighs them."""
 
 
+def value(name: str, env: ParkourEnv) -> Tensor:
+    """Return what a term is now, (num_envs,).
+
+    Raises:
+        UserError: Its function, which may be a stranger's, returns something else.
+    """
+    result: object = TERMS[name](env)
+    if not isinstance(result, Tensor) or result.shape != (env.num_envs,):
+        found = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        raise UserError(
+            f"reward term '{name}': expected its function to return a tensor ({env.num_envs},), got {found}"
+        )
+    return result
+
+
 class Weights:
     """The weights of the terms that count. Some may begin, at level 0, with another weight (``rewards.start_weights``).
 

@@ -172,6 +172,8 @@ def load_policies(
 ) -> tuple[dict[str, ParkourActor], int | None]:
     """Return a checkpoint's policies by name, and the environment steps that they were trained for.
 
+    Who asks for a teacher that has not begun gets its guide, by that name.
+
     Args:
         config: The run's, settled.
         checkpoint: The file.
@@ -191,7 +193,7 @@ def load_policies(
         names = ["student", "teacher"] if asked in (None, "both") else [asked]
         if asked is None and not runner.is_trained("student"):
             names.remove("student")
-        policies = {name: runner.get_inference_policy(name) for name in names}
+        policies = {runner.policy_name(name): runner.get_inference_policy(name) for name in names}
     actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
     if strange := policies.keys() - actors.keys():
         raise UserError(f"the {strange.pop()} does not say what it sees of the terrain, as a ParkourActor does")

@@ -75,8 +75,9 @@ def choose_policy(runner: ParkourRunner, name: str | None) -> tuple[MLPModel, st
     if name is None:
         if runner.is_trained("student"):
             return runner.get_inference_policy("student"), "student"
-        return runner.get_inference_policy("teacher"), "teacher (this run has no trained student yet)"
-    return runner.get_inference_policy("teacher" if name == "teacher" else "student"), name
+        told = f"{runner.policy_name('teacher')} (this run has no trained student yet)"
+        return runner.get_inference_policy("teacher"), told
+    return runner.get_inference_policy(name), runner.policy_name(name)
 
 
 def place(env: ParkourEnv, level: int | None) -> Tensor:

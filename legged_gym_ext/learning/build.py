@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ def require_layers(teacher: TeacherConfig, device: torch.device | str) -> None:
 
 
 def require_memory(
-    rollouts: Iterable[int],
+    rollouts: Iterable[tuple[int, Collection[str]]],
     obs: TensorDict,
     camera: CameraConfig,
     num_envs: int,
@@ -60,7 +60,7 @@ def require_memory(
     """Raise a UserError where the rollouts, as the storages keep them, are too large for the device.
 
     Args:
-        rollouts: How many steps each of them has.
+        rollouts: How many steps each of them has, and which observation groups are kept of them.
         obs: Observations by group, each (num_envs, size).
         camera: Says how often there is a new image; others are not kept.
         num_envs: Environments.
@@ -68,8 +68,9 @@ def require_memory(
         bfloat16: Whether images are kept in bfloat16.
     """
     bytes_per_env = 0.0
-    for steps in filter(None, rollouts):
-        for name, group in obs.items():
+    for steps, groups in rollouts:
+        for name in groups if steps else ():
+            group = obs[name]
             kept = 1 + steps / camera.update_interval if name == DEPTH else steps
             dtype = torch.bfloat16 if name == DEPTH and bfloat16 else group.dtype
             assert dtype is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +10,12 @@ from typing import TYPE_CHECKING
 
 from legged_gym_ext.console import Board, say
 from legged_gym_ext.learning.statistics import COUNTS, merge_logs, summarize
+from legged_gym_ext.learning.wording import iteration_block, words
 from legged_gym_ext.recording.entries import ENV_STEPS, HOURS
 from legged_gym_ext.recording.recording import Recording
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-_ROWS = {
-    "return": "{:.2f}",
-    "episode_length": "{:.0f}",
-    "success_rate": "{:.1%}",
-    "progress": "{:.2f} m",
-    "terrain_level": "{:.2f}",
-}
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,16 @@ class Row:
     kinds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """How many environments had their last episode on a kind of terrain, and how many of these succeeded, by lane and
     kind."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A phase that ran in an iteration."""
+
+    title: str
+    lane: str
+    over: bool
+    """Whether it was the last one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Journal:
         self.recording = recording
         self._board, self._folder = Board(), folder
         self._losses: dict[str, dict[str, float]] = {}
-        """The newest of each phase: not all run in every iteration."""
+        """The newest of each phase that goes on: not all run in every iteration."""
         self._logs: dict[str, dict[str, float]] = {}
         """The newest of each lane."""
         self._rates: dict[str, dict[str, float]] = {}
@@ -85,13 +87,22 @@ class Journal:
         finally:
             self._board.close()
 
-    def report(self, progress: Progress, seconds: Mapping[str, float], rows: Sequence[Row]) -> None:
+    def report(
+        self,
+        progress: Progress,
+        turns: Sequence[Turn],
+        seconds: Mapping[str, float],
+        rows: Sequence[Row],
+        names: Mapping[str, str],
+    ) -> None:
         """Write an iteration: the means and sums over the ranks.
 
         Args:
             progress: How far the training is.
+            turns: The phases that ran.
             seconds: What took how long on this rank, by activity.
             rows: What the ranks tell.
+            names: What the policies of the lanes are called on the console.
         """
         losses = {
             title: {tag: sum(row.losses[title][tag] for row in rows) / len(rows) for tag in tags}
@@ -105,32 +116,35 @@ class Journal:
         steps_per_second = progress.steps / took if took > 0 else 0.0
         scalars = _scalars(losses, seconds, steps_per_second, lanes, logs)
         scalars |= {ENV_STEPS: float(progress.total_steps), HOURS: self.recording.hours}
-        self.recording.add(scalars, progress.iteration)
+        over = {turn.title for turn in turns if turn.over}
+        played = {lane: [turn.title for turn in turns if turn.lane == lane] for lane in lanes}
+        self.recording.add(scalars, progress.iteration, played)
         health = {
-            lane: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
+            names[lane]: {key.removeprefix(COUNTS): value for key, value in log.items() if key.startswith(COUNTS)}
             for lane, log in logs.items()
         }
-        self._losses |= {title: tags for title, tags in losses.items() if tags}
+        found = self._losses | {title: tags for title, tags in losses.items() if tags}
+        self._losses = {title: tags for title, tags in found.items() if title not in over}
         self._logs |= {lane: log for lane, log in logs.items() if log}
+        shown = {names[lane]: summary for lane, summary in lanes.items()}
 
         def make() -> RenderableType:
             from legged_gym_ext.learning.status import Status  # imports rich
 
-            measures = _measures(lanes)
-            wrong, found = _wrong(health), self._losses
-            status = Status(
-                self._folder, progress, steps_per_second, seconds, found, measures, self._logs, wrong, self._rates
-            )
-            return status.drawn()
+            told = words(progress, steps_per_second, seconds, found, shown, health)
+            kinds = {names[lane]: log for lane, log in self._logs.items()}
+            return Status(self._folder, progress, told, kinds, self._rates).drawn()
 
         if not self._board.show(make, at_once=progress.iteration == progress.last_iteration):
-            say(iteration_block(progress, steps_per_second, seconds, losses, lanes, health))
+            say(iteration_block(words(progress, steps_per_second, seconds, losses, shown, health)))
 
-    def report_evaluation(self, iteration: int, rates: Mapping[str, float], seconds: float) -> None:
-        """Write what an evaluation found: success rates by tag."""
+    def report_evaluation(
+        self, iteration: int, rates: Mapping[str, float], seconds: float, names: Mapping[str, str]
+    ) -> None:
+        """Write what an evaluation found: success rates by tag; ``names`` as in :meth:`report`."""
         self.recording.add({**rates, "Perf/evaluation_time": seconds}, iteration)
-        self._rates = _by_policy(rates)
-        say(evaluation_block(rates, seconds))
+        self._rates = _by_policy(rates, names)
+        say(evaluation_block(self._rates, seconds))
 
 
 def success_by_kind(kinds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
@@ -156,46 +170,8 @@ def _scalars(
     return scalars
 
 
-def iteration_block(
-    progress: Progress,
-    steps_per_second: float,
-    seconds: Mapping[str, float],
-    losses: Mapping[str, Mapping[str, float]],
-    lanes: Mapping[str, Mapping[str, float]],
-    health: Mapping[str, Mapping[str, float]],
-) -> str:
-    """Return one iteration's report.
-
-    Args:
-        progress: How far the training is.
-        steps_per_second: Environment steps per second of this iteration.
-        seconds: By activity.
-        losses: By the phases' titles and by tag.
-        lanes: Statistics of each lane, by lane and name.
-        health: In how many environments per step something went wrong, by lane and name.
-    """
-    left = datetime.timedelta(seconds=round(progress.seconds_left))
-    wrong = _wrong(health)
-    iteration, last = progress.iteration, progress.last_iteration
-    lines = [
-        f"iteration {iteration}/{last} ({iteration / last:.1%})   {progress.total_steps:,} steps   "
-        f"{steps_per_second:,.0f} steps/s   time left {left}",
-        _row("time", {activity: f"{value:.2f} s" for activity, value in seconds.items()}),
-    ]
-    for title, tags in losses.items():
-        if tags:
-            lines.append(_row(title, {tag.partition("/")[2]: f"{value:.3g}" for tag, value in tags.items()}))
-    if wrong:
-        lines.append(_row("health", wrong) + "   environments per step")
-    lines.append("  " + f"{'':16}" + "".join(f"{name:>12}" for name in lanes))
-    for row, cells in _measures(lanes).items():
-        lines.append(f"  {row:16}" + "".join(f"{cell:>12}" for cell in cells.values()))
-    return "\n".join(lines)
-
-
-def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
-    """Return the report of an evaluation: success rates by tag, ``Evaluation/<what>/<policy>``."""
-    table = _by_policy(rates)
+def evaluation_block(table: Mapping[str, Mapping[str, float]], seconds: float) -> str:
+    """Return the report of an evaluation: success rates by what was evaluated, and by policy."""
     policies = dict.fromkeys(policy for row in table.values() for policy in row)
     lines = [f"  {f'success ({seconds:.0f} s)':24}" + "".join(f"{policy:>12}" for policy in policies)]
     for what, row in table.items():
@@ -204,32 +180,10 @@ def evaluation_block(rates: Mapping[str, float], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _by_policy(rates: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return the success rates of an evaluation by what was evaluated, and by policy."""
+def _by_policy(rates: Mapping[str, float], names: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Return the success rates of an evaluation, by tag ``Evaluation/<what>/<lane>``, by what and by policy."""
     table: dict[str, dict[str, float]] = {}
     for tag, rate in rates.items():
-        _, what, policy = tag.split("/")
-        table.setdefault(what, {})[policy] = rate
+        _, what, lane = tag.split("/")
+        table.setdefault(what, {})[names[lane]] = rate
     return table
-
-
-def _measures(lanes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
-    """Return what is told of the lanes' episodes, by name and lane."""
-    return {
-        row.replace("_", " "): {name: style.format(lane[row]) if row in lane else "-" for name, lane in lanes.items()}
-        for row, style in _ROWS.items()
-    }
-
-
-def _wrong(health: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """Return what is wrong in some environments, by lane."""
-    return {
-        lane: ", ".join(f"{name} {count:.2g}" for name, count in counts.items() if count > 0)
-        for lane, counts in health.items()
-        if any(count > 0 for count in counts.values())
-    }
-
-
-def _row(name: str, cells: Mapping[str, str]) -> str:
-    """Return a line of named values."""
-    return f"  {name:16}" + "   ".join(f"{key.replace('_', ' ')} {cell}" for key, cell in cells.items())

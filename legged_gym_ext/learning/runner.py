@@ -19,7 +19,7 @@ from legged_gym_ext.console import say
 from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.errors import EngineFault, UserError, unknown
 from legged_gym_ext.learning.build import require_layers, require_memory, rsl_rl_config
-from legged_gym_ext.learning.journal import Journal, Progress, Row
+from legged_gym_ext.learning.journal import Journal, Progress, Row, Turn
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases import enabled_phases
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
@@ -72,7 +72,7 @@ class ParkourRunner(OnPolicyRunner):
         bfloat16 = config.runner.precision == "bfloat16"
         phases, obs = enabled_phases(config), env.get_observations().to(device)
         learning = [phase for phase in phases.values() if phase.learns(config)]
-        rollouts = [phase.steps(config) for phase in learning]
+        rollouts = [(phase.steps(config), phase.stores(config)) for phase in learning]
         require_layers(config.teacher, device)
         require_memory(rollouts, obs, config.camera, env.num_envs, device, bfloat16)
         cfg = rsl_rl_config(config, bfloat16)
@@ -181,13 +181,17 @@ class ParkourRunner(OnPolicyRunner):
         return content
 
     def init_from(self, path: Path) -> None:
-        """Begin with the networks of a checkpoint of another run, and with nothing else of it: iterations count from 0.
+        """Begin with the networks of a checkpoint of another run, and with nothing else of it: all counts from 0.
+
+        A guide and an imitation that were over there are not repeated.
 
         Raises:
             UserError: Where the file is no checkpoint, or one of another architecture, or lacks what a phase needs.
         """
         self.saving.load(path, resume=False)
         self._check()
+        for phase in self.phases.values():
+            phase.count_anew()
         self.current_learning_iteration = self.total_steps = 0
 
     def get_inference_policy(  # type: ignore[override]  # rsl_rl's argument is a device
@@ -238,9 +242,11 @@ class ParkourRunner(OnPolicyRunner):
         What reads the sensors of a robot is written by export.py.
 
         Raises:
-            UserError: No student is trained.
+            UserError: No student is trained, or its encoder cannot be exported.
         """
-        script = torch.jit.script(self.student_to_export().as_jit())
+        student = self.student_to_export()
+        with student.encoder.exporting():
+            script = torch.jit.script(student.as_jit())
         with replacing(Path(path) / filename) as file:
             torch.jit.save(script, file)
 
@@ -248,20 +254,22 @@ class ParkourRunner(OnPolicyRunner):
         """Write the student as ONNX, its memory as input and output; see :meth:`export_policy_to_jit`.
 
         Raises:
-            UserError: No student is trained.
+            UserError: No student is trained, or its encoder cannot be exported.
         """
-        module = self.student_to_export().as_onnx(verbose)
+        student = self.student_to_export()
         Path(path).mkdir(parents=True, exist_ok=True)
-        torch.onnx.export(
-            module,
-            module.get_dummy_inputs(),  # pyright: ignore[reportCallIssue]
-            Path(path) / filename,
-            verbose=verbose,
-            input_names=module.input_names,  # pyright: ignore[reportArgumentType]
-            output_names=module.output_names,  # pyright: ignore[reportArgumentType]
-            opset_version=18,
-            dynamo=False,
-        )
+        with student.encoder.exporting():
+            module = student.as_onnx(verbose)
+            torch.onnx.export(
+                module,
+                module.get_dummy_inputs(),  # pyright: ignore[reportCallIssue]
+                Path(path) / filename,
+                verbose=verbose,
+                input_names=module.input_names,  # pyright: ignore[reportArgumentType]
+                output_names=module.output_names,  # pyright: ignore[reportArgumentType]
+                opset_version=18,
+                dynamo=False,
+            )
 
     def is_trained(self, policy: str) -> bool:
         """Return whether there is a policy of that name for :meth:`get_inference_policy`."""
@@ -269,8 +277,18 @@ class ParkourRunner(OnPolicyRunner):
 
     def _trained(self, lane: str) -> MLPModel | None:
         """Return the lane's policy itself, None where no phase has trained one yet."""
-        policies = (phase.policy() for phase in self.phases.values() if phase.lane == lane)
-        return next((policy for policy in policies if policy is not None), None)
+        phase = self._acting(lane)
+        return phase.policy() if phase else None
+
+    def policy_name(self, lane: str) -> str:
+        """Return what the policy of a lane is called: as the lane, or as the guide that acts there at first."""
+        phase = self._acting(lane)
+        return phase.policy_name if phase else lane
+
+    def _acting(self, lane: str) -> Phase | None:
+        """Return the phase whose policy acts on a lane, None where none has trained one yet."""
+        phases = (phase for phase in self.phases.values() if phase.lane == lane and phase.policy() is not None)
+        return next(phases, None)
 
     def _check(self) -> None:
         """Raise a UserError where a phase cannot begin with what is loaded."""
@@ -304,7 +322,10 @@ class ParkourRunner(OnPolicyRunner):
             if phase.learns(self.config) and phase.due(self.iteration):
                 if self.watcher is not None:
                     self.watcher.begin(phase.lane, self.iteration)
-                outcomes[name] = phase.run(self.lanes[phase.lane])
+                outcome: object = phase.run(self.lanes[phase.lane])
+                if not isinstance(outcome, Outcome):  # of a stranger's phase
+                    raise UserError(f"phase '{name}': expected run to return an Outcome, got {type(outcome).__name__}")
+                outcomes[name] = outcome
         self.current_learning_iteration += 1
         self.total_steps += self._steps(outcomes)
         return outcomes
@@ -341,7 +362,7 @@ class ParkourRunner(OnPolicyRunner):
         actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
         rates = success_rates(self.config, actors, torch.device(self.device))
         if here().rank == 0:
-            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started)
+            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started, self._names)
 
     def _steps(self, outcomes: Mapping[str, Outcome]) -> int:
         """Return the environment steps of all ranks in an iteration in which these phases ran."""
@@ -367,7 +388,13 @@ class ParkourRunner(OnPolicyRunner):
         left = (last - self.iteration) * mean_time
         progress = Progress(self.iteration, last, self._steps(outcomes), self.total_steps, left)
         seconds = {name: value for outcome in outcomes.values() for name, value in outcome.seconds.items()}
-        self.journal.report(progress, seconds, rows)
+        turns = [Turn(phase.title, phase.lane, phase.over) for name, phase in self.phases.items() if name in outcomes]
+        self.journal.report(progress, turns, seconds, rows, self._names)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """Return what the policies of the lanes are called."""
+        return {lane: self.policy_name(lane) for lane in self.lanes}
 
     def _rescue(self) -> str:
         """Save what can be saved because a rank, or the engine, failed; return what to tell of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from legged_gym_ext.console import encodable
+from legged_gym_ext.learning.wording import HEALTH, Words
 
 if TYPE_CHECKING:
     from legged_gym_ext.learning.journal import Progress
@@ -33,45 +33,26 @@ class Status:
     folder: Path | None
     """The run's; None = nothing is written."""
     progress: Progress
-    steps_per_second: float
-    seconds: Mapping[str, float]
-    """By activity."""
-    losses: Mapping[str, Mapping[str, float]]
-    """By the phases' titles and by tag: the newest of each, as not all phases run in each iteration."""
-    measures: Mapping[str, Mapping[str, str]]
-    """Text by name and lane."""
+    words: Words
     logs: Mapping[str, Mapping[str, float]]
-    """The environment's, by lane."""
-    health: Mapping[str, str]
-    """What is wrong, by lane."""
+    """The environment's, by policy."""
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Success in the last evaluation, by what was evaluated and policy."""
 
     def drawn(self) -> RenderableType:
         """Return it for a terminal of any width."""
-        progress = self.progress
-        left = datetime.timedelta(seconds=round(progress.seconds_left))
+        progress, words = self.progress, self.words
         head = Text()
-        share = progress.iteration / progress.last_iteration
-        head.append(f"iteration {progress.iteration}/{progress.last_iteration} ({share:.1%})", "bold")
-        head.append(f"   {progress.total_steps:,} steps   {self.steps_per_second:,.0f} steps/s   ")
-        head.append(f"time left {left}", "bold")
+        head.append(words.where, "bold").append(f"   {words.pace}   ").append(words.left, "bold")
         bar = ProgressBar(total=progress.last_iteration, completed=progress.iteration, width=WIDEST_BAR)
         parts: list[RenderableType] = [head, Padding(bar, 0)]
-        tables = [_table("", self.measures), *self._kinds()]
+        tables = [_table("", words.measures), *self._kinds()]
         if self.rates:
             texts = {what: {policy: f"{rate:.0%}" for policy, rate in row.items()} for what, row in self.rates.items()}
             tables.append(_table("last evaluation", texts))
         parts.append(Columns(tables, padding=(0, 4)))
-        if self.health:
-            wrong = ", ".join(f"{lane}: {text}" for lane, text in self.health.items())
-            parts.append(Text(f"health   {wrong} (environments per step)", "bold red"))
-        for title, tags in self.losses.items():
-            values = "   ".join(f"{tag.partition('/')[2].replace('_', ' ')} {value:.3g}" for tag, value in tags.items())
-            parts.append(Text(f"{title}   {values}", "dim"))
-        parts.append(
-            Text("time   " + "   ".join(f"{name} {value:.2f} s" for name, value in self.seconds.items()), "dim")
-        )
+        for title, text in words.rows.items():
+            parts.append(Text(f"{title}   {text}", "bold red" if title == HEALTH else "dim"))
         if self.folder:
             parts.append(Text(encodable(f"run folder   {self.folder}"), overflow="fold"))
         return Group(*parts)

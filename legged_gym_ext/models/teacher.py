@@ -92,9 +92,10 @@ class ImageLinear(nn.Module):
         """Return (batch, out_features) for vectors ``cat[proprio, others]`` (batch, ...) and the frames they saw."""
         vectors, images, index = input.vectors, input.frames.images, input.frames.index
         before, image, behind = self._parts()
+        images = images.to(self.dtype)  # first of all: so they are stored, and the update has no others
         if self.block > 1:
             images = F.avg_pool2d(images.view(-1, 1, *self.image_shape), self.block).flatten(1)
-        seen = F.linear(images.to(self.dtype), image.to(self.dtype)).to(vectors.dtype) * self.image_gain
+        seen = F.linear(images, image.to(self.dtype)).to(vectors.dtype) * self.image_gain
         if index is not None:
             seen = F.embedding(index, seen)  # seen[index] with a backward five times as fast
         return F.linear(vectors, torch.cat([before, behind], dim=1), self.bias) + seen

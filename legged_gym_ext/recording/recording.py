@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -84,14 +84,14 @@ class Recording:
         """Hours of training until now, over all runs that this one goes on with."""
         return self._hours_before + (time.monotonic() - self._began) / 3600
 
-    def add(self, scalars: Mapping[str, float], step: int) -> None:
-        """Record the scalars of a step, by tag."""
+    def add(self, scalars: Mapping[str, float], step: int, turns: Mapping[str, Collection[str]] | None = None) -> None:
+        """Record the scalars of a step, by tag; ``turns`` are the phases that ran in it, by their lane."""
         self._axes = self._axes_at(step) | {tag: scalars[tag] for tag in (ENV_STEPS, HOURS) if tag in scalars}
         self._put(Scalars(self._axes, scalars))
         self._newest |= scalars
         if best.improve(self.memory.best, scalars):
             self._put(Best(self._axes, dict(self.memory.best)))
-        for title, text in self._watch.look(scalars, step) if self._sinks else ():
+        for title, text in self._watch.look(scalars, step, turns or {}) if self._sinks else ():
             say(f"alert: {title}: {text}")
             self._put(Alert(self._axes, title, text))
 

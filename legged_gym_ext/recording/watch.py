@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 DIVERGED, LEFT_OUT = "Health/diverged/", "updates_left_out"
@@ -11,8 +11,9 @@ WORSE = 10.0
 """How many times as many there must be for another alert."""
 PATIENCE, RISE = 500, 0.1
 """Iterations within which the level of a lane rises by so much, or else stands still."""
-ENOUGH = 0.9
-"""Share of the highest level from which a curriculum may stand still."""
+ENOUGH = 0.6
+"""Share of the highest level from which a curriculum may stand still: where all are mastered the mean settles at 0.67,
+a little lower with ``curriculum.even_share``, as who passes the last one gets a random one."""
 
 
 @dataclass
@@ -28,10 +29,20 @@ class Watch:
     """The largest number that was told, by tag."""
     _level: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Level of each lane when it last rose, and the iteration."""
+    _phases: dict[str, set[str]] = field(default_factory=dict)
+    """The phases that each lane has had turns of."""
 
-    def look(self, scalars: Mapping[str, float], iteration: int) -> list[tuple[str, str]]:
-        """Return alerts, each with its title and its text."""
-        return [*self._diverging(scalars, iteration), *self._standing_still(scalars, iteration)]
+    def look(
+        self, scalars: Mapping[str, float], iteration: int, turns: Mapping[str, Collection[str]]
+    ) -> list[tuple[str, str]]:
+        """Return alerts, each with its title and its text.
+
+        Args:
+            scalars: Of the iteration, by tag.
+            iteration: The iteration.
+            turns: The phases that ran in it, by their lane, which may have had none.
+        """
+        return [*self._diverging(scalars, iteration), *self._standing_still(scalars, iteration, turns)]
 
     def _diverging(self, scalars: Mapping[str, float], iteration: int) -> list[tuple[str, str]]:
         alerts = []
@@ -48,12 +59,18 @@ class Watch:
             alerts.append(("diverged", f"iteration {iteration}: {value:.3g} {what} ({tag})"))
         return alerts
 
-    def _standing_still(self, scalars: Mapping[str, float], iteration: int) -> list[tuple[str, str]]:
+    def _standing_still(
+        self, scalars: Mapping[str, float], iteration: int, turns: Mapping[str, Collection[str]]
+    ) -> list[tuple[str, str]]:
+        """Look at the lanes that train: who waits does not stand still, and who is new begins from where it is."""
         alerts = []
-        for tag, level in scalars.items():
-            lane = tag.removeprefix(_LEVEL)
-            if lane == tag or "/" in lane:
+        for lane, phases in turns.items():
+            level, known = scalars.get(_LEVEL + lane), self._phases.setdefault(lane, set())
+            if level is None or not phases:
                 continue
+            if not known.issuperset(phases):
+                known.update(phases)
+                self._level.pop(lane, None)
             best, since = self._level.get(lane, (level - RISE, iteration))
             if level >= best + RISE or level >= ENOUGH * self.highest or iteration < since:
                 self._level[lane] = (level, iteration)

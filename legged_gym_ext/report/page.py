@@ -17,7 +17,7 @@ from legged_gym_ext.runs.events import read_curves
 from legged_gym_ext.runs.glance import Glance
 from legged_gym_ext.runs.origin import ORIGIN_FILE, read_origin
 from legged_gym_ext.runs.resume import dotted_values
-from legged_gym_ext.runs.summary import LANES, RunSummary, glance_at_newest, summarize_run
+from legged_gym_ext.runs.summary import RunSummary, glance_at_newest, summarize_run
 from legged_gym_ext.runs.wording import UNKNOWN, count_text, hours_text, size_text
 
 LARGEST_FILM = 24_000_000
@@ -93,9 +93,9 @@ def sentences(summary: RunSummary) -> list[str]:
         )
         rate = percent(success.rate, 1)
         found.append(f"Best success: {rate} % by the {success.policy} {where}, at iteration {success.iteration:,}.")
-    lanes = [f"{summary.levels[lane]:.1f} for the {lane}" for lane in LANES if lane in summary.levels]
-    if lanes:
-        found.append(f"The curriculum's mean terrain level in the end: {listing(lanes)}.")
+    levels = [f"{level:.1f} for the {name}" for name, level in summary.levels.items()]
+    if levels:
+        found.append(f"The curriculum's mean terrain level in the end: {listing(levels)}.")
     return found
 
 

@@ -8,7 +8,7 @@ from legged_gym_ext.evaluation.document import Entry, Section, Table
 from legged_gym_ext.evaluation.wording import MISSING, count, percent
 from legged_gym_ext.runs.events import Curve
 from legged_gym_ext.runs.plot import find_lines
-from legged_gym_ext.runs.summary import LANES, WINDOW, RunSummary, seconds_by_activity
+from legged_gym_ext.runs.summary import LANES, WINDOW, RunSummary, policy_name, seconds_by_activity
 from legged_gym_ext.runs.wording import hours_text, size_text
 
 MEASURES = {
@@ -25,6 +25,8 @@ MEASURES = {
 def training_section(curves: Mapping[str, Curve]) -> Section:
     """Return where the training itself stood in the end, on the levels that its curriculum had come to."""
     lanes = [lane for lane in LANES if any(tag.endswith(f"/{lane}") for tag in curves)]
+    last = max((int(curve.steps[-1]) for curve in curves.values()), default=0)
+    policies = [policy_name(lane, last, curves) for lane in lanes]
     rows = []
     for title, (tag, text) in MEASURES.items():
         found = [curves.get(f"{tag}/{lane}") for lane in lanes]
@@ -39,8 +41,8 @@ def training_section(curves: Mapping[str, Curve]) -> Section:
         ]
         for kind in names
     ]
-    tables = [Table("Episodes", ["measure", *lanes], rows)] if rows else []
-    tables += [Table("Terrain level by kind", ["kind", *lanes], levels)] if levels else []
+    tables = [Table("Episodes", ["measure", *policies], rows)] if rows else []
+    tables += [Table("Terrain level by kind", ["kind", *policies], levels)] if levels else []
     note = (
         f"Means over the last {WINDOW} values in the log, with the disturbances of the training. Success is that on "
         "the levels that the curriculum gives, which get harder as it rises: to compare runs, evaluate them."

@@ -29,6 +29,7 @@ _SHAPE_NETWORKS = (
     "teacher.hidden_dims",
     "teacher.critic_hidden_dims",
     "teacher.normalize_observations",
+    "teacher.depth_block",
     "teacher.scan_encoder_dims",
     "student.latent_dim",
     "student.encoder.",

@@ -20,6 +20,8 @@ from legged_gym_ext.runs.running import is_running
 
 LANES = ("student", "teacher")
 """Whose numbers stand for a run: the first that has any."""
+GUIDE = "guide"
+"""Who acts on the teacher's lane before that begins as its image."""
 BENCHMARKS = ("parkour-v1 nominal", "parkour-v1_quick nominal", "small nominal")
 """Titles of evaluations that say how good a run is, from the most thorough one on. Others are of parts, such as a kind
 of terrain."""
@@ -30,7 +32,8 @@ _OVERALL = {"kind": "all", "level": None, "sight": "true"}
 _HEADING = {"checkpoint", "policies", "engine", "benchmark"}
 _CELL = {*_OVERALL, "setting", "policy", "success"}
 """What a report must have to be read; one of another version may lack it."""
-_TAGS = ("Perf/", "SuccessRate/", "TerrainLevel/", "Evaluation/")
+_GUIDE, _IMITATION = "Guide/", "Imitation/"
+_TAGS = ("Perf/", "SuccessRate/", "TerrainLevel/", "Evaluation/", _GUIDE, _IMITATION)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class RunSummary:
     """That its iterations and evaluations took."""
     success: Success | None
     levels: Mapping[str, float]
-    """Last mean terrain level, by lane."""
+    """Last mean terrain level, by who acts on the lanes."""
     size: int
     """Of the folder, bytes."""
     checkpoints: int
@@ -75,8 +78,8 @@ class RunSummary:
 
     @property
     def level(self) -> float | None:
-        """The student's last terrain level, the teacher's where there is no student."""
-        return next((self.levels[lane] for lane in LANES if lane in self.levels), None)
+        """The student's last terrain level, the teacher's or its guide's where there is no student."""
+        return next((self.levels[name] for name in (*LANES, GUIDE) if name in self.levels), None)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
@@ -104,7 +107,11 @@ def summarize_run(folder: Path) -> RunSummary:
         steps=newest.total_steps if newest else None,
         hours=_hours(curves, files, folder),
         success=best_success(curves, folder),
-        levels={lane: curves[f"TerrainLevel/{lane}"].last for lane in LANES if f"TerrainLevel/{lane}" in curves},
+        levels={
+            policy_name(lane, logged, curves): curves[tag].last
+            for lane in LANES
+            if (tag := f"TerrainLevel/{lane}") in curves
+        },
         size=sum(size for size, _ in files.values()),
         checkpoints=len(numbers),
         last_written=max((time for _, time in files.values()), default=0.0),
@@ -122,8 +129,19 @@ def best_success(curves: Mapping[str, Curve], folder: Path) -> Success | None:
             size = min(WINDOW, len(curve.values))
             means = np.convolve(curve.values, np.full(size, 1 / size), "valid")
             best = int(means.argmax())
-            return Success(float(means[best]), lane, "training", int(curve.steps[best + size - 1]))
+            step = int(curve.steps[best + size - 1])
+            return Success(float(means[best]), policy_name(lane, step, curves), "training", step)
     return None
+
+
+def policy_name(lane: str, iteration: int, curves: Mapping[str, Curve]) -> str:
+    """Return who acted on a lane: the lane's policy, or the guide where the teacher had not begun, by the log."""
+
+    def begin(section: str) -> float:
+        return min((float(curve.steps[0]) for tag, curve in curves.items() if tag.startswith(section)), default=np.inf)
+
+    guided = lane == "teacher" and begin(_GUIDE) <= iteration < begin(_IMITATION)
+    return GUIDE if guided else lane
 
 
 def evaluations(folder: Path) -> dict[Path, dict[str, Any]]:

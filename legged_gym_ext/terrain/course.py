@@ -111,9 +111,10 @@ def make_tile(boxes: Sequence[np.ndarray], stands: Sequence[Stand], terrain: Ter
     """Choose the waypoints among the ``stands``, of which the last is the finish, and put the tile together.
 
     Waypoints are the last of the course, the required ones, and then one by one the place that is farthest from those
-    chosen so far. Raises UserError if there are fewer places than waypoints.
+    chosen so far. Raises UserError if there are fewer places than waypoints, or too many boxes.
     """
-    assert len(boxes) <= MAX_BOXES, f"{len(boxes)} boxes"
+    if len(boxes) > MAX_BOXES:
+        raise UserError(f"{len(boxes)} boxes; a tile has at most {MAX_BOXES}")
     places, chosen = [], [np.array([terrain.length, stands[-1].y, stands[-1].z])]
     for x0, x1, y, z, required in stands:
         middle, span = (x0 + x1) / 2, max(x1 - x0 - 2 * MARGIN, 0.0)

@@ -167,6 +167,40 @@ def test_an_export_that_is_not_the_student_is_refused(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+class NumPyStep(two_layers.TwoLayersStep):
+    """What no tracer can follow: it leaves torch and its branches ask for values."""
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        return self.image(torch.from_numpy(np.asarray(images.tolist()))[None, None])
+
+
+class NoStep(two_layers.TwoLayers):
+    def export(self) -> Any:
+        return None
+
+
+class BadStep(two_layers.TwoLayers):
+    def export(self) -> Any:
+        step = super().export()
+        step.__class__ = NumPyStep
+        return step
+
+
+@pytest.mark.parametrize("encoder", [NoStep, BadStep])
+def test_an_encoder_that_cannot_be_exported_is_one_clear_line(
+    encoder: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_layers.registered(monkeypatch)
+    config = small_student_config("gait_phase")
+    config.student.encoder = two_layers.TwoLayersOptions()
+    student = make_student(config)
+    steps = random_steps(student, config, 30)
+    student.encoder.__class__ = encoder
+    with pytest.raises(UserError, match=r"^student.encoder.kind=two_layers cannot be exported: .+") as told:
+        folder.write(make_export(student, config, steps), tmp_path / "out")
+    assert "\n" not in str(told.value) and list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Student, Steps]:
     path = tmp_path_factory.mktemp("written") / "out"

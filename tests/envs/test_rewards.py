@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from random_state import CPU, Truth, overwrite, plain_config
 from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs import rewards
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.errors import UserError
 from legged_gym_ext.tasks import task_names
 
 N = 200
@@ -108,6 +110,22 @@ def test_the_sum_is_of_every_weighted_term_over_the_step(env: ParkourEnv, truth:
     overwrite(weighted)
     expected = 0.02 * sum(weight * terms[name] for name, weight in weights.items())
     np.testing.assert_allclose(weighted._reward()[0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [(None, "NoneType"), (1.0, "float"), (torch.zeros(()), "()"), (torch.zeros(N, 1), f"({N}, 1)")],
+)
+def test_a_term_that_returns_no_number_for_each_environment_is_one_clear_line(
+    returned: object, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = plain_config()
+    config.rewards.weights = {"low_base": 1.0, "alive": 1.0}
+    monkeypatch.setitem(rewards.TERMS, "low_base", lambda _: returned)
+    env = ParkourEnv(config, N, CPU)
+    line = f"reward term 'low_base': expected its function to return a tensor ({N},), got {found}"
+    with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
+        env.step(torch.zeros(N, 10))
 
 
 @pytest.mark.parametrize("only_positive", [False, True])

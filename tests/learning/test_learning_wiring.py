@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections import Counter
 from copy import deepcopy
 from dataclasses import fields
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 from dummy_env import NUM_ACTIONS, NUM_PRIVILEGED, NUM_PROPRIO, NUM_SCAN, DummyEnv, small_config
 from dummy_runner import collect, distillation
+from rich.console import Console
 from small_dagger import GROUPS, IMAGE, Recorder, make
 from torch import Tensor, nn
 
@@ -18,10 +21,13 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.config.schema import Config, PPOConfig
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning import runner as runner_module
+from legged_gym_ext.learning.journal import Progress
 from legged_gym_ext.learning.phases.base import Outcome
 from legged_gym_ext.learning.phases.distillation import Distillation
 from legged_gym_ext.learning.runner import ParkourRunner
 from legged_gym_ext.learning.statistics import EpisodeStatistics
+from legged_gym_ext.learning.status import Status
+from legged_gym_ext.learning.wording import iteration_block, words
 from legged_gym_ext.models.encoders.options import SpecOptions
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.models.teacher import DepthTeacher, ImageLinear, ScandotsTeacher
@@ -329,7 +335,7 @@ def test_the_speed_counts_the_steps_of_all_environments(
     runner = ParkourRunner(DummyEnv(config, 4), config, None, "cpu")
     runner.learn(1)
     logged: dict[str, float] = {}
-    monkeypatch.setattr(runner.journal.recording, "add", lambda scalars, step: logged.update(scalars))
+    monkeypatch.setattr(runner.journal.recording, "add", lambda scalars, *_: logged.update(scalars))
     outcomes = {"ppo": Outcome({"Loss/value": 0.5}, {"collection": 1.5, "learning": 0.5})}
     row = runner._row(outcomes, "")
     monkeypatch.setattr(runner_module, "here", lambda: Ranks(0, ranks))
@@ -341,6 +347,34 @@ def test_the_speed_counts_the_steps_of_all_environments(
     runner._report(outcomes, [runner._row(outcomes, "")] * ranks, 3, 2.0)
     assert logged["Perf/env_steps_per_second"] == pytest.approx((5 + 7) * 4 * ranks / 4.0)
     assert f"{12 * ranks:,} steps/s" in capsys.readouterr().out
+
+
+def test_a_terminal_and_a_file_are_told_the_same() -> None:
+    """Every word of the lines stands on the board, too."""
+    progress = Progress(12, 40, 700, 86_760, 37.4)
+    lanes = {"guide": {"return": 13.664, "success_rate": 0.612}, "student": {"terrain_level": 4.7}}
+    told = words(
+        progress,
+        3974.4,
+        {"guide_collection": 0.884, "distill": 3.5},
+        {"PPO": {"Loss/value": 0.3361, "Policy/mean_std": 12.0}, "nothing": {}},
+        lanes,
+        {"guide": {"diverged": 0.013, "overflow": 0.0}, "student": {"overflow": 2.0}},
+    )
+    console = Console(file=io.StringIO(), width=200)
+    console.print(Status(None, progress, told, {}).drawn())
+    board, block = console.file.getvalue().split(), iteration_block(told).split()  # type: ignore[attr-defined]
+    assert Counter(block) - Counter(board) == Counter()
+    assert (
+        iteration_block(told).split("\n")[0]
+        == "iteration 12/40 (30.0%)   86,760 steps   3,974 steps/s   time left 0:00:37"
+    )
+    for text in (
+        "guide collection 0.88 s   distill 3.50 s",
+        "value 0.336   mean std 12",
+        "guide: diverged 0.013, student: overflow 2 (environments per step)",
+    ):
+        assert text in iteration_block(told)
 
 
 @pytest.mark.parametrize(

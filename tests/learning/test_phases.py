@@ -61,6 +61,10 @@ class Resting(Phase):
     def steps(cls, config: Config) -> int:
         return cls.STEPS
 
+    @classmethod
+    def stores(cls, config: Config) -> list[str]:
+        return ["proprio", "gait_phase", "depth"]
+
     def due(self, iteration: int) -> bool:
         return True
 
@@ -159,6 +163,13 @@ def test_a_phase_on_a_new_lane_has_its_own_episodes(tmp_path: Path, capsys: Any)
         runner.get_inference_policy("rest")
 
 
+def test_a_phase_whose_run_returns_nothing_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    phases.register("rest", Resting)
+    monkeypatch.setattr(Resting, "run", lambda self, lane: None)
+    with pytest.raises(UserError, match="^phase 'rest': expected run to return an Outcome, got NoneType$"):
+        make(None).learn(1)
+
+
 def test_a_lane_that_is_new_to_a_run_begins_where_the_first_one_is(tmp_path: Path, capsys: Any) -> None:
     make(tmp_path).learn(2)
     phases.register("rest", Resting)
@@ -215,15 +226,16 @@ def test_what_the_configuration_switches_off_is_not_made() -> None:
 def test_the_memory_must_hold_the_rollouts_of_all_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(precision="float32", num_steps_per_env=10)
     config.distill.steps_per_env, config.camera.update_interval = 20, 5
-    vectors, pixels = 43 + 12 + 5 + 2 + 1, 20 * 16  # proprio, scan, privileged, clock, new_frame
-    steps, frames = 10 + 20, (1 + 10 / 5) + (1 + 20 / 5)
-    needed = int(4 * (steps * vectors + frames * pixels))
+    student, pixels = 43 + 2, 20 * 16  # proprio, clock
+    teacher = student + 5 + 12  # and what the critic reads: privileged, scan
+    frames = (1 + 10 / 5) + (1 + 20 / 5)
+    needed = int(4 * (10 * teacher + 20 * student + frames * pixels))
     monkeypatch.setattr(memory, "available", lambda device: 4 * needed)
     make(None, config, num_envs=4)
     monkeypatch.setattr(memory, "available", lambda device: 4 * needed - 1)
     with pytest.raises(UserError, match="env.num_envs: rollouts of 4 environments needs"):
         make(None, config, num_envs=4)
-    monkeypatch.setattr(memory, "available", lambda device: 4 * (needed + 3 * 4 * vectors + (1 + 3 / 5) * 4 * pixels))
+    monkeypatch.setattr(memory, "available", lambda device: 4 * (needed + 3 * 4 * student + (1 + 3 / 5) * 4 * pixels))
     phases.register("rest", Resting)
     make(None, config, num_envs=4)
     monkeypatch.setattr(Resting, "STEPS", 4)

@@ -149,6 +149,35 @@ def test_mini_batches_are_the_rollout_and_its_ratios_are_one(kind: str, precisio
         torch.testing.assert_close(log_prob, batch.old_actions_log_prob.flatten(), atol=2e-4, rtol=0)
 
 
+@pytest.mark.parametrize("gain", [0.01, 1.0])
+@pytest.mark.parametrize("block", [1, 2, 4])
+@pytest.mark.parametrize("camera", ["float32", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_ratios_are_one_for_noisy_images_however_they_are_rounded(
+    precision: str, camera: str, block: int, gain: float
+) -> None:
+    config = small_config(precision=precision)
+    config.camera.precision, config.teacher.depth_block, config.teacher.depth_gain = camera, block, gain
+    runner = make(None, config, num_envs=24)
+    assert isinstance(runner.env, DummyEnv)
+    look = runner.env._look
+
+    def look_at_noise(mask: Tensor) -> None:
+        before = runner.env.depth
+        look(mask)
+        runner.env.depth = torch.where(mask[:, None], torch.rand_like(before) - 0.5, before)
+
+    runner.env._look = look_at_noise  # type: ignore[method-assign]
+    runner.env.reset()
+    collect(runner)
+    for batch in runner.alg.storage.mini_batch_generator(3, 1):
+        with torch.no_grad():
+            runner.alg.actor(batch.observations, stochastic_output=True)
+            log_prob = runner.alg.actor.get_output_log_prob(batch.actions)
+        ratio = (log_prob - batch.old_actions_log_prob.flatten()).exp()
+        torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=2e-5, rtol=0)
+
+
 def test_more_mini_batches_than_samples_are_one_clear_line() -> None:
     config = small_config()
     config.ppo.num_mini_batches = 1 + 2 * config.runner.num_steps_per_env

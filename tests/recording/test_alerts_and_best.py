@@ -12,22 +12,25 @@ import pytest
 from legged_gym_ext.recording import best, memory
 from legged_gym_ext.recording.watch import ENOUGH, PATIENCE, RISE, Watch
 
+PPO = {"teacher": ["PPO"], "student": []}
+"""The turns of an iteration of the teacher alone."""
+
 
 def test_divergence_is_told_at_once_and_then_only_where_it_is_ten_times_worse() -> None:
     watch = Watch(9)
     counts = [0.0, 0.0, 0.01, 0.05, 0.1, 0.11, 0.5, 2.0, 0.0, 1.5]
-    told = [bool(watch.look({"Health/diverged/teacher": count}, step)) for step, count in enumerate(counts)]
+    told = [bool(watch.look({"Health/diverged/teacher": count}, step, PPO)) for step, count in enumerate(counts)]
     assert told == [False, False, True, False, False, True, False, True, False, False]
-    ((title, text),) = watch.look({"Health/diverged/student": 0.25}, 12)
+    ((title, text),) = watch.look({"Health/diverged/student": 0.25}, 12, PPO)
     assert title == "diverged" and "iteration 12: 0.25 environments" in text and "Health/diverged/student" in text
-    ((_, text),) = watch.look({"Loss/updates_left_out": 3.0}, 13)
+    ((_, text),) = watch.look({"Loss/updates_left_out": 3.0}, 13, PPO)
     assert "3 updates, whose gradients were not finite" in text
-    assert not Watch(9).look({"Health/overflow/teacher": 5.0}, 1)
+    assert not Watch(9).look({"Health/overflow/teacher": 5.0}, 1, PPO)
 
 
 def stalls(levels: list[float], highest: int = 9) -> list[int]:
     watch = Watch(highest)
-    return [step for step, level in enumerate(levels) if watch.look({"TerrainLevel/teacher": level}, step)]
+    return [step for step, level in enumerate(levels) if watch.look({"TerrainLevel/teacher": level}, step, PPO)]
 
 
 def test_a_curriculum_that_stands_still_is_told_again_and_again() -> None:
@@ -37,6 +40,7 @@ def test_a_curriculum_that_stands_still_is_told_again_and_again() -> None:
     too_slowly = [2.0 + RISE * step / (PATIENCE + 50) for step in range(PATIENCE + 10)]
     assert stalls(too_slowly) == [PATIENCE]
     assert not stalls([ENOUGH * 9 + 0.01] * (3 * PATIENCE))
+    assert not stalls([5.7] * (3 * PATIENCE))  # all is mastered
     assert not stalls([2.0] * (2 * PATIENCE), highest=0)
     up_and_down = [2.0 + (step % 7) * RISE / 7.1 for step in range(PATIENCE + 20)]
     assert len(stalls(up_and_down)) == 1
@@ -44,11 +48,43 @@ def test_a_curriculum_that_stands_still_is_told_again_and_again() -> None:
 
 def test_levels_of_kinds_and_iterations_that_are_gone_back_to_stall_nothing() -> None:
     watch = Watch(9)
-    assert not any(watch.look({"TerrainLevel/gaps/teacher": 1.0}, step) for step in range(2 * PATIENCE))
+    assert not any(watch.look({"TerrainLevel/gaps/teacher": 1.0}, step, PPO) for step in range(2 * PATIENCE))
     watch = Watch(9)
-    assert not watch.look({"TerrainLevel/teacher": 4.0}, 1000)
-    told = [step for step in range(100, 1100) if watch.look({"TerrainLevel/teacher": 3.0}, step)]
+    assert not watch.look({"TerrainLevel/teacher": 4.0}, 1000, PPO)
+    told = [step for step in range(100, 1100) if watch.look({"TerrainLevel/teacher": 3.0}, step, PPO)]
     assert told == [100 + PATIENCE]  # counted from where the training went back to
+
+
+def alerts(turns: list[dict[str, list[str]]], levels: list[float]) -> list[tuple[int, str]]:
+    """Return where who is told to stand still, by each iteration's turns and level of the teacher."""
+    watch = Watch(9)
+    return [
+        (step, lane)
+        for step, (turn, level) in enumerate(zip(turns, levels, strict=True))
+        for _, text in watch.look({"TerrainLevel/teacher": level, "TerrainLevel/student": 0.5}, step, turn)
+        for lane in ("teacher", "student")
+        if f"the {lane}'s" in text
+    ]
+
+
+def test_a_student_that_waits_does_not_stand_still_and_one_that_learns_now_and_then_can() -> None:
+    wait, both = 3 * PATIENCE, {"teacher": ["PPO"], "student": ["distillation"]}
+    turns = [PPO] * wait + [both if step % 4 == 0 else PPO for step in range(PATIENCE + 1)]
+    rising = [2.0 + RISE * step / 100 for step in range(wait)]
+    assert not alerts(turns[:wait], rising)
+    stands = [rising[-1] + 1.0] * (PATIENCE + 1)  # as the student does
+    assert alerts(turns, rising + stands) == [(wait + PATIENCE, "teacher"), (wait + PATIENCE, "student")]
+
+
+def test_who_begins_on_a_lane_is_not_measured_by_who_was_there_before() -> None:
+    """The guide climbs to 6, its image falls back, and PPO goes on from there; a phase now and then changes nothing."""
+    guide = [{"teacher": ["guide"]}] * 400 + [{"teacher": ["guide", "imitation"]}]
+    image = [{"teacher": ["imitation"]}] * 120
+    ppo = [{"teacher": ["PPO", *(["counting"] if step % 2 else [])]} for step in range(PATIENCE + 3)]
+    levels = [6.0 * step / 400 for step in range(401)] + [2.0] * 120
+    assert not alerts(guide + image + ppo, levels + [2.0 + RISE * step / 300 for step in range(PATIENCE + 3)])
+    found = alerts(guide + image + ppo, levels + [2.0] * (PATIENCE + 3))
+    assert found == [(521 + 1 + PATIENCE, "teacher")]  # from the first turn of what counts
 
 
 def test_best_values_are_the_largest_or_the_least_whatever_the_order() -> None:

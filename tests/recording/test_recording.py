@@ -149,7 +149,7 @@ def test_alerts_reach_the_console_and_the_log(tmp_path: Path, runs: list[InMemor
     log.open()
     log.add({"Health/diverged/teacher": 1.0}, 1)
     for step in (2, 2 + PATIENCE):
-        log.add({"TerrainLevel/teacher": 1.0}, step)
+        log.add({"TerrainLevel/teacher": 1.0}, step, {"teacher": ["PPO"]})
     log.close(10.0)
     alerts = [entry for entry in runs[0].of(Alert) if isinstance(entry, Alert)]
     assert [alert.title for alert in alerts] == ["diverged", "curriculum stands still"]

@@ -32,6 +32,7 @@ from legged_gym_ext.report.evaluated import best_evaluation
 from legged_gym_ext.report.page import film_section, make_page
 from legged_gym_ext.runs.events import Curve
 from legged_gym_ext.runs.origin import read_origin, write_origin
+from legged_gym_ext.runs.summary import summarize_run
 
 PNG, MP4 = "data:image/png;base64,", "data:video/mp4;base64,"
 FILM = b"\0\0\0\x18ftypmp42 a film"
@@ -235,3 +236,25 @@ def test_bad_input_is_one_line(logs: Path) -> None:
         report.main([f"{folder.name}x"])
     with pytest.raises(UserError, match="cannot write"):
         report.main([str(folder), "--output", str(folder / "config.yaml" / "x.html")])
+
+
+@pytest.mark.parametrize(("ended", "name"), [(10, "guide"), (11, "teacher")])
+def test_a_run_whose_guide_has_not_ended_is_reported_as_the_guides(
+    ended: int, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imitation begins with iteration 11, whose successes are few yet."""
+    monkeypatch.setattr(paths, "LOGS", tmp_path)
+    folder = make_run(config_of("--seed=7 --num_envs=6"))
+    steps = range(1, ended + 1)
+    log = {
+        "Return/teacher": dict.fromkeys(steps, 1.0),
+        "TerrainLevel/teacher": dict.fromkeys(steps, 3.25),
+        "SuccessRate/teacher": {step: step / 20 if step < 11 else 0.0 for step in steps},
+        "Guide/value": dict.fromkeys(range(1, 11), 0.1),
+    }
+    write_log(folder, log | ({"Imitation/loss": {11: 0.5}} if ended > 10 else {}))
+    text = html.unescape(re.sub("<[^>]*>", " ", make_page(folder).decode()))
+    assert f"mean terrain level in the end: 3.2 for the {name}" in text
+    assert re.search(rf"measure\s+{name}\s", text)
+    success = summarize_run(folder).success
+    assert success is not None and (success.policy, success.iteration) == ("guide" if ended == 10 else "teacher", ended)

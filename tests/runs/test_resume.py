@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from dummy_env import small_config
 from dummy_runner import assert_same, distillation, make
 
 from legged_gym_ext.config.files import load_saved_config
+from legged_gym_ext.config.schema import Config, TeacherConfig
 from legged_gym_ext.paths import PRETRAINED
 from legged_gym_ext.runs.checkpoint import load_checkpoint, save_checkpoint
-from legged_gym_ext.runs.resume import keys_that_forbid_it
+from legged_gym_ext.runs.resume import keys_that_forbid_it, other_networks
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,42 @@ def test_a_checkpoint_from_before_cameras_could_be_late_goes_on_with_cameras_tha
     assert keys_that_forbid_it(saved, now) == ["randomization.camera_latency"]
     old = load_saved_config(PRETRAINED / "config.yaml")
     assert old.randomization.camera_latency == [0, 0] and old.camera.latency == 0
+
+
+OTHER_TEACHERS = {
+    "kind": "scandots", "hidden_dims": [24, 16], "critic_hidden_dims": [24, 16], "activation": "relu",
+    "normalize_observations": True, "init_noise_std": 0.5, "depth_gain": 1.0, "depth_block": 4,
+    "scan_encoder_dims": [9],
+}  # fmt: skip
+"""Another value of each key of the section ``teacher``."""
+
+
+@pytest.mark.parametrize("kind", ["depth", "scandots"])
+def test_every_key_of_the_teacher_that_changes_its_networks_is_named(kind: str) -> None:
+    def shapes(config: Config) -> dict[str, torch.Size]:
+        alg = make(None, config).alg
+        return {
+            f"{name}.{key}": value.shape
+            for name, module in (("actor", alg.actor), ("critic", alg.critic))
+            for key, value in module.state_dict().items()
+        }
+
+    def config_of() -> Config:
+        config = small_config()
+        config.teacher.kind, config.teacher.depth_block = kind, 2
+        return config
+
+    before, named = config_of(), []
+    for name, value in OTHER_TEACHERS.items():
+        now = config_of()
+        setattr(now.teacher, name, value)
+        told = other_networks(asdict(before), now)
+        if shapes(now) != shapes(before):
+            assert told == f"teacher.{name}={getattr(before.teacher, name)} there and {value} here"
+            named.append(name)
+    assert named == [
+        *(["kind"] if kind == "depth" else []),
+        *("hidden_dims", "critic_hidden_dims", "normalize_observations"),
+        "depth_block" if kind == "depth" else "scan_encoder_dims",
+    ]
+    assert OTHER_TEACHERS.keys() == {field.name for field in fields(TeacherConfig)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from legged_gym_ext.config.files import load_config, load_saved_config, save_con
 from legged_gym_ext.config.schema import Config, TerrainConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.terrain.__main__ import main
+from legged_gym_ext.terrain.course import Stand, Tile, make_tile
 from legged_gym_ext.terrain.kinds import KINDS, only, register
 from legged_gym_ext.terrain.library import build_library
+from legged_gym_ext.terrain.solids import block
 
 
 @pytest.fixture
@@ -64,6 +67,47 @@ def test_a_kind_from_outside_is_configured_like_the_others(tmp_path: Path) -> No
 def test_mistakes_in_it_are_told_like_those_in_the_others(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_library(load_config("parkour_depth", [override, *only(["trenches"])]).terrain)
+
+
+def nothing(*_: object) -> None:
+    return None
+
+
+def many(*arguments: object) -> Tile:
+    tile = trenches(*arguments)  # type: ignore[arg-type]
+    return replace(tile, boxes=np.repeat(tile.boxes[:1], 33, axis=0))
+
+
+def many_together(_difficulty: float, _rng: object, _section: object, terrain: TerrainConfig) -> Tile:
+    return make_tile([block(-2.0, 14.0, -2.0, 2.0)] * 40, [Stand(0.0, 12.0, 0.0, 0.0, False)], terrain)
+
+
+def flat_boxes(*arguments: object) -> Tile:
+    tile = trenches(*arguments)  # type: ignore[arg-type]
+    return replace(tile, boxes=tile.boxes[:, :3])
+
+
+def one_waypoint(*arguments: object) -> Tile:
+    tile = trenches(*arguments)  # type: ignore[arg-type]
+    return replace(tile, waypoints=tile.waypoints[:1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (nothing, "expected its function to return a Tile, got NoneType"),
+        (many, r"expected boxes \(1 to 32, 10\), got \(33, 10\)"),
+        (many_together, "40 boxes; a tile has at most 32"),
+        (flat_boxes, r"expected boxes \(1 to 32, 10\), got \(\d+, 3\)"),
+        (one_waypoint, r"expected waypoints \(8, 3\), got \(1, 3\)"),
+    ],
+)
+def test_a_function_that_makes_no_tile_is_one_clear_line(make: Any, message: str) -> None:
+    with put_back():
+        register("trenches", TrenchesConfig, make)
+        config = load_config("parkour_depth", [*only(["trenches"]), "terrain.levels=1", "terrain.variants=1"])
+        with pytest.raises(UserError, match=f"^terrain.trenches at level 0: {message}$"):
+            build_library(config.terrain)
 
 
 @pytest.mark.usefixtures("registered")

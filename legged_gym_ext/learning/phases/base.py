@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -78,8 +78,13 @@ class Phase(ABC):
 
     @classmethod
     def steps(cls, config: Config) -> int:
-        """Return how many steps each environment takes in a run; there must be memory for what is seen in them."""
+        """Return how many steps each environment takes in a run."""
         return 0
+
+    @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return the observation groups of which it keeps each step of a run; there must be memory for that."""
+        return ()
 
     @classmethod
     def make(cls, setting: Setting) -> Self:
@@ -91,8 +96,17 @@ class Phase(ABC):
         """Return whether nothing is left to be prepared for the phases that wait for that; most prepare nothing."""
         return True
 
+    @property
+    def over(self) -> bool:
+        """Return whether it does not run any more: nobody needs to see on and on how it ended."""
+        return False
+
     def skip(self) -> None:
         """Prepare nothing: what is loaded is of a run without this phase, whose teacher has learned without it."""
+        return
+
+    def count_anew(self) -> None:
+        """Begin a new run with the networks that are loaded: what it was on the way to, it is on the way to from 0."""
         return
 
     def check(self) -> None:
@@ -118,6 +132,11 @@ class Phase(ABC):
     def policy(self) -> MLPModel | None:
         """Return the network that acts on its lane, None as long as that has not learned anything."""
         return None
+
+    @property
+    def policy_name(self) -> str:
+        """Return what people are told that :meth:`policy` is; in the log its numbers are the lane's."""
+        return self.lane
 
     def modules(self) -> Sequence[nn.Module]:
         """Return the networks that it trains, which must be the same on all ranks."""

@@ -7,7 +7,7 @@ with a recurrent student and truncated backpropagation through time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from legged_gym_ext.config.schema import Config, DistillConfig
 from legged_gym_ext.groups import DEPTH, NEW_FRAME
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.frames import FramePool
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
@@ -99,6 +100,8 @@ class Distillation(Phase):
         self.ready = ready
         self.rounds = 0
         """Distillations done so far."""
+        self.first_round = 0
+        """Of this run: those before were of the run that it began with."""
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(student.encoder.parameters()), "lr": config.encoder_learning_rate},
@@ -134,6 +137,11 @@ class Distillation(Phase):
     def steps(cls, config: Config) -> int:
         """Return the steps of a distillation."""
         return config.distill.steps_per_env
+
+    @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what the student reads."""
+        return networks.actor_groups(config, "depth")
 
     @classmethod
     def make(cls, setting: Setting) -> Self:
@@ -187,7 +195,7 @@ class Distillation(Phase):
     @property
     def beta(self) -> float:
         """Return the share of environments that the teacher acts in."""
-        return self.config.beta * self.config.beta_decay**self.rounds
+        return self.config.beta * self.config.beta_decay ** (self.rounds - self.first_round)
 
     @torch.no_grad()
     def collect(self, env: VecEnv, statistics: EpisodeStatistics) -> None:
@@ -278,6 +286,10 @@ class Distillation(Phase):
         """Return the student, once it has learned."""
         return self.student if self.rounds > 0 else None
 
+    def count_anew(self) -> None:
+        """Let the teacher act as in the first round, for as long as this run says."""
+        self.first_round = self.rounds
+
     def modules(self) -> Sequence[nn.Module]:
         """Return the student."""
         return (self.student,)
@@ -295,13 +307,14 @@ class Distillation(Phase):
         """Return the student, the optimizer and the number of distillations."""
         return {
             "rounds": self.rounds,
+            "first_round": self.first_round,
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned, with the learning rates of the configuration."""
-        self.rounds = state["rounds"]
+        self.rounds, self.first_round = state["rounds"], state.get("first_round", 0)
         self.student.load_state_dict(state["student"])
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])  # brings the old rates, too

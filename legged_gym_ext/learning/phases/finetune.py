@@ -8,7 +8,7 @@ critic sees what the student does not, and begins as the teacher's.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from torch import nn
 from legged_gym_ext.config.schema import Config, FinetuneConfig, PPOConfig
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import DEPTH
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.distillation import Distillation
@@ -68,6 +69,11 @@ class Finetune(Phase):
         return config.finetune.num_steps_per_env
 
     @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what student and critic read."""
+        return {*Distillation.stores(config), *networks.critic_groups(config)}
+
+    @classmethod
     def make(cls, setting: Setting) -> Self:
         """Make the phase for the student of the distillation, with a critic of its own."""
         config, device, teacher = setting.config, setting.device, setting.alg
@@ -82,7 +88,7 @@ class Finetune(Phase):
             num_envs,
             cls.steps(config),
             setting.obs,
-            setting.obs_groups[Distillation.lane] + setting.obs_groups["critic"],
+            cls.stores(config),
             num_actions,
             device,
             image_dtype,

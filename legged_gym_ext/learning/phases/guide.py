@@ -6,7 +6,8 @@ Challenging Terrains using Egocentric Vision", 2022; here it is the teacher that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from typing import Any, Self
 
@@ -23,21 +24,25 @@ from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.models.teacher import ScandotsTeacher
 from legged_gym_ext.processes import collectives
 
+_KIND = "scandots"
+"""Of ``teacher.kind``, what it is."""
+
 
 class Guide(Phase):
     """In every iteration, until it is good enough, the guide acts on the teacher's lane and learns from it.
 
     Args:
         alg: The algorithm, with the networks and the storage.
-        config: When it is good enough.
+        config: When it is good enough at the latest.
+        enough: Terrain level of its environments, on average, at which it is.
         ppo: The configuration of the algorithm.
     """
 
     title = "guide"
     lane = TeacherPPO.lane
 
-    def __init__(self, alg: ParkourPPO, config: GuideConfig, ppo: PPOConfig) -> None:
-        self.alg, self.config, self.ppo = alg, config, ppo
+    def __init__(self, alg: ParkourPPO, config: GuideConfig, enough: float, ppo: PPOConfig) -> None:
+        self.alg, self.config, self.enough, self.ppo = alg, config, enough, ppo
         self.rounds = 0
         """Iterations so far."""
         self._done = False
@@ -58,26 +63,33 @@ class Guide(Phase):
         return TeacherPPO.steps(config)
 
     @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what guide and critic read: no images."""
+        return {*networks.actor_groups(config, _KIND), *networks.critic_groups(config)}
+
+    @classmethod
     def make(cls, setting: Setting) -> Self:
         """Make the guide, and its PPO, which is as the teacher's."""
         config, env, device, teacher = setting.config, setting.env, setting.device, setting.alg
         assert isinstance(teacher, ParkourPPO)
-        kind = "scandots"
-        groups = {"guide": networks.actor_groups(config, kind), "critic": networks.critic_groups(config)}
-        actor_class, arguments = resolve_class(networks.actor(config, kind))
+        groups = {"guide": networks.actor_groups(config, _KIND), "critic": networks.critic_groups(config)}
+        actor_class, arguments = resolve_class(networks.actor(config, _KIND))
         actor = actor_class(setting.obs, groups, "guide", env.num_actions, **arguments).to(device)
         steps = cls.steps(config) if cls.learns(config) else 0
-        storage = ParkourRolloutStorage(
-            env.num_envs, steps, setting.obs, groups["guide"] + groups["critic"], env.num_actions, device
-        )
+        storage = ParkourRolloutStorage(env.num_envs, steps, setting.obs, cls.stores(config), env.num_actions, device)
         alg = teacher.another(actor, deepcopy(teacher.critic), storage, rsl_rl_ppo(config.ppo))
         alg.symmetry = teacher.symmetry
-        return cls(alg, config.guide, config.ppo)
+        return cls(alg, config.guide, level_that_is_enough(config), config.ppo)
 
     @property
     def done(self) -> bool:
         """Return whether it has learned enough."""
         return self._done
+
+    @property
+    def over(self) -> bool:
+        """Return whether it has."""
+        return self.done
 
     @property
     def actor(self) -> ScandotsTeacher:
@@ -92,19 +104,28 @@ class Guide(Phase):
 
     def run(self, lane: Lane) -> Outcome:
         """Collect a rollout and learn from it."""
-        outcome = act_and_learn(self.alg, lane, self.ppo, "Guide")
+        outcome = act_and_learn(self.alg, lane, self.ppo, "Guide", "guide_")
         self.rounds += 1
         level = collectives.mean(lane.statistics.level)
-        self._done = level >= self.config.level or self.rounds >= self.config.iterations
+        self._done = level >= self.enough or self.rounds >= self.config.iterations
         return outcome
 
     def policy(self) -> MLPModel | None:
         """Return the guide, as long as it acts."""
         return None if self.done else self.actor
 
+    @property
+    def policy_name(self) -> str:
+        """Return that it is the guide, and not the teacher."""
+        return self.title
+
     def skip(self) -> None:
         """Leave the teacher to itself."""
         self._done = True
+
+    def count_anew(self) -> None:
+        """Learn on for as long as this run says, if it has not learned enough."""
+        self.rounds = 0
 
     def modules(self) -> Sequence[nn.Module]:
         """Return guide and critic."""
@@ -120,3 +141,13 @@ class Guide(Phase):
         self.alg.load(state["algorithm"], load_cfg=None, strict=True)
         self.alg.updates.check_loaded()
         self.alg.go_on_from(self.alg.learning_rate, self.ppo.learning_rate, self.ppo.schedule)
+
+
+def level_that_is_enough(config: Config) -> float:
+    """Return the mean terrain level at which a guide has learned enough; infinite where no level can tell.
+
+    Where all levels are mastered the mean settles at two thirds of the highest, as who passes that gets a random one:
+    a higher mean is not waited for.
+    """
+    highest = config.terrain.levels - 1 if config.curriculum.enabled else 0
+    return min(config.guide.level, 2 * highest / 3) or math.inf

@@ -6,7 +6,7 @@ DAgger, as the student's distillation is, but of a policy without memory, whose 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Self
 
 import torch
@@ -17,6 +17,7 @@ from torch import nn
 
 from legged_gym_ext.config.schema import Config, GuideConfig
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
 from legged_gym_ext.learning.phases.guide import Guide
@@ -74,6 +75,11 @@ class Imitation(Phase):
         return config.guide.steps_per_env
 
     @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what the teacher reads."""
+        return networks.actor_groups(config, config.teacher.kind)
+
+    @classmethod
     def make(cls, setting: Setting) -> Self:
         """Make the phase for the teacher of rsl_rl's algorithm."""
         config, env, device, alg = setting.config, setting.env, setting.device, setting.alg
@@ -81,7 +87,7 @@ class Imitation(Phase):
         assert isinstance(guide, Guide) and isinstance(alg, ParkourPPO)
         steps = cls.steps(config) if cls.learns(config) else 0
         image_dtype = torch.bfloat16 if setting.bfloat16 else None
-        groups = setting.obs_groups["actor"]
+        groups = cls.stores(config)
         storage = LabelStorage(env.num_envs, steps, setting.obs, groups, env.num_actions, device, image_dtype)
         mirror = None
         if config.ppo.symmetry:
@@ -93,6 +99,11 @@ class Imitation(Phase):
     def done(self) -> bool:
         """Return whether the teacher has learned what the guide can do, and PPO goes on with it."""
         return self._done
+
+    @property
+    def over(self) -> bool:
+        """Return whether it has."""
+        return self.done
 
     @property
     def beta(self) -> float:
@@ -160,9 +171,19 @@ class Imitation(Phase):
             return None
         return self.teacher if self.rounds > 0 else self.guide.actor
 
+    @property
+    def policy_name(self) -> str:
+        """Return whose network it is."""
+        return self.lane if self.rounds > 0 else self.guide.policy_name
+
     def skip(self) -> None:
         """Leave the teacher as it is."""
         self._done = True
+
+    def count_anew(self) -> None:
+        """Begin anew, if it is not over: its rounds build on each other, and do not take long."""
+        self.rounds = 0
+        self.optimizer.state.clear()
 
     def modules(self) -> Sequence[nn.Module]:
         """Return the teacher."""

@@ -6,7 +6,7 @@ After Schulman et al., "Proximal Policy Optimization Algorithms", 2017. The algo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from legged_gym_ext.config.schema import Config, PPOConfig
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import PRIVILEGED, PROPRIO
+from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.lanes import Lane
 from legged_gym_ext.learning.nan_check import NanCheck
 from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
@@ -153,7 +154,7 @@ class ParkourPPO(PPO):
             group |= {"lr": self.learning_rate, "initial_lr": begin}
 
 
-def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) -> Outcome:
+def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str, activity: str = "") -> Outcome:
     """Let a policy act for a rollout, and learn from it.
 
     Args:
@@ -161,6 +162,7 @@ def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) 
         lane: Where the policy acts.
         config: Of the algorithm.
         section: Of the log.
+        activity: What the names of the measured seconds begin with.
     """
     start = time.perf_counter()
     with lane.turn() as env:
@@ -174,7 +176,10 @@ def act_and_learn(alg: ParkourPPO, lane: Lane, config: PPOConfig, section: str) 
         "Policy/mean_std": alg.get_policy().output_std.mean().item(),
     }
     counts, spoiled = alg.updates.pop(section)
-    seconds = {"collection": collected - start, "learning": time.perf_counter() - collected}
+    seconds = {
+        f"{activity}collection": collected - start,
+        f"{activity}learning": time.perf_counter() - collected,
+    }
     return Outcome(losses | counts, seconds, spoiled)
 
 
@@ -211,6 +216,11 @@ class TeacherPPO(Phase):
     def steps(cls, config: Config) -> int:
         """Return the steps of a rollout."""
         return config.runner.num_steps_per_env
+
+    @classmethod
+    def stores(cls, config: Config) -> Collection[str]:
+        """Return what actor and critic read."""
+        return {*networks.actor_groups(config, config.teacher.kind), *networks.critic_groups(config)}
 
     @classmethod
     def make(cls, setting: Setting) -> Self:

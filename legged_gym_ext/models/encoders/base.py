@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from legged_gym_ext.device.host_number import HostNumber
+from legged_gym_ext.errors import UserError, reason_of
 
 
 class EncoderStep(nn.Module):
@@ -55,6 +57,7 @@ class Encoder(nn.Module, ABC):
 
     def __init__(self, num_proprio: int, image_shape: Sequence[int], latent_dim: int, options: Any) -> None:
         super().__init__()
+        self.kind: str = options.kind
         rows, columns = image_shape
         self.num_proprio, self.image_shape, self.latent_dim = num_proprio, (rows, columns), latent_dim
         self.memory: Tensor | None = None
@@ -88,6 +91,16 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def export(self) -> EncoderStep:
         """Return a copy of the layers as a module without state that TorchScript and ONNX can take."""
+
+    @contextmanager
+    def exporting(self) -> Iterator[None]:
+        """Turn what goes wrong in this context, while its copy is traced or scripted, into a UserError of its kind."""
+        try:
+            yield
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # whatever a stranger's layers, or torch because of them, may raise
+            raise UserError(f"student.encoder.kind={self.kind} cannot be exported: {reason_of(error)}") from error
 
     def forward(self, depth_image: Tensor, proprioception: Tensor, new_frame: Tensor | None = None) -> Tensor:
         """Advance one step from its own memory and return the latent (batch, latent_dim).
