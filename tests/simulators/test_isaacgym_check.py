@@ -161,6 +161,17 @@ def test_without_the_flag_nothing_is_done() -> None:
         program.main([])
 
 
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "run", lambda *_: pytest.fail("measured"))
+    file = tmp_path / "file"
+    file.touch()
+    for output, why in ((file, "File exists"), (file / "below", "Not a directory")):
+        with pytest.raises(UserError, match=f"^--output: cannot write '{output}': {why}$"):
+            program.main(["--check", f"--output={output}"])
+
+
 def test_another_engine_is_refused() -> None:
     with pytest.raises(UserError, match="isaacgym, got 'mujoco'"):
         program.main(["--check", "--sim=mujoco"])

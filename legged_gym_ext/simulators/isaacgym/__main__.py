@@ -37,6 +37,10 @@ def main(argv: list[str]) -> None:
     config = settle(load_config(args.task or DEFAULT_TASK, ["sim.engine=isaacgym", *args.overrides]))
     if config.sim.engine != "isaacgym":
         raise UserError(f"sim.engine: --check is about isaacgym, got '{config.sim.engine}'")
+    try:  # now, and not when all is measured
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output: cannot write '{args.output}': {error.strerror}") from None
     findings, facts = run(config, config.env.num_envs if args.num_envs else 0)
     for row in [check.COLUMNS, *check.table(findings)]:
         print(f"{row[0]:<58} {row[1]:>10} {row[2]:>10}  {row[3]:<10} {row[4]}")

@@ -46,7 +46,8 @@ FAULTS = (
         "its numpy is too new for Isaac Gym: pip install 'numpy<1.24' there",
     ),  # IsaacGymEnvs 183
     Fault(
-        r"No gym module found for the active version of Python|No module named '?isaacgym\._bindings",
+        r"No gym module found for the active version of Python|No module named '?isaacgym\._bindings"
+        r"|No module named '?isaacgym.*\(Python 3\.(9|\d\d)\b",
         "Isaac Gym has bindings for Python 3.6 to 3.8 only: name such a Python",
     ),
     Fault(
@@ -63,7 +64,7 @@ FAULTS = (
         "install g++",
     ),
     Fault(
-        r"protocol \S+ is not protocol",
+        r"protocol \d+ is not protocol \d",
         "the worker is another version of legged_gym_ext's: install the package once more",
     ),
     # The GPU

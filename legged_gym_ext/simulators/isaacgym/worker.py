@@ -250,7 +250,8 @@ class Scene:
     def _bind(self) -> None:
         """Wrap the simulation's tensors, and make those that the setters are given, all for good.
 
-        The setters keep only the addresses: what they are given must live until after the next simulate.
+        The setters keep only the addresses: what they are given must live until after the next simulate. On the CPU
+        it is the shared memory itself, which the other side does not write before it has the answer to its step.
         """
         gym, sim, torch = self.gym, self.sim, self.torch
         self.states = {
@@ -266,14 +267,14 @@ class Scene:
                 wanted = tuple(self.host[name].shape)
                 raise RuntimeError(f"Isaac Gym's {name} has the shape {tuple(tensor.shape)}, not {wanted}")
         device = self.states["root_state"].device
-        self.own = {name: torch.empty_like(self.host[name], device=device) for name in names}
+        self.own = {name: self.host[name].to(device) for name in names}
         self.given = {name: self.interop.unwrap_tensor(tensor) for name, tensor in self.own.items()}
 
     def _wrap(self, tensor: Any) -> Any:
         return self.interop.wrap_tensor(self._required(tensor, "a tensor of the simulation"))
 
     def _put(self, name: str) -> None:
-        """Copy one of the tensors for the setters from the shared memory."""
+        """Copy one of the tensors for the setters from the shared memory, unless it is there."""
         self.own[name].copy_(self.host[name])
 
     def _change(self, i: int) -> None:
@@ -372,6 +373,8 @@ def serve(connection: socket.socket, memory_fd: int) -> int:
     except BaseException as error:
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
+        if isinstance(error, ImportError):
+            message += f" (Python {platform.python_version()})"
         connection.send(json.dumps({"error": message[: PACKET // 8]}).encode())
         return 1
 

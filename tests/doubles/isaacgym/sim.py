@@ -6,7 +6,7 @@ import weakref
 
 import numpy as np
 
-from isaacgym.binding import Misuse
+from isaacgym.binding import PHYSICS, Misuse
 from isaacgym.enums import SimType, TensorDataType
 from isaacgym.faults import say, strike
 from isaacgym.physics import Terrain, World
@@ -14,8 +14,6 @@ from isaacgym.structures import Tensor
 
 GPU = "ISAACGYM_DOUBLE_GPU"
 """``1``: as if there were a GPU. The GPU pipeline's rules then hold, though its tensors stay in main memory."""
-PHYSICS = "ISAACGYM_DOUBLE_PHYSICS"
-"""``0``: nothing moves and nothing is computed, but all tensors are there and can be set, to time everything else."""
 
 ROOT_WIDTH = 13
 """Of a row of the root tensor: position 3, quaternion (x, y, z, w), linear and angular velocity 3 each."""
@@ -78,7 +76,7 @@ class Sim:
         }
         # The engine's own state, and what the tensors show of it since the last refresh.
         self._state = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
-        self._shown = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
+        self._shown = {name: np.zeros_like(state) if moving else state for name, state in self._state.items()}
         self._targets = np.zeros(self.num_dofs, np.float32)
         self._sensor_start = np.concatenate([[0], np.cumsum(sensors)]).astype(int)
         for actor in self.actors:
@@ -106,7 +104,8 @@ class Sim:
         if self.worlds is not None and name == "sensor":
             for world, start, end in zip(self.worlds, self._sensor_start, self._sensor_start[1:]):
                 self._state[name][start:end] = world.sensor_forces()
-        self._shown[name][:] = self._state[name]
+        if self._shown[name] is not self._state[name]:
+            self._shown[name][:] = self._state[name]
         return True
 
     def set(self, setter, tensor, indices=None, count=None):
@@ -121,6 +120,8 @@ class Sim:
         if not self.prepared:
             raise Misuse("prepare_sim comes before simulate")
         fault = strike("simulate")
+        if self.worlds is None:
+            self._pending.pop("target", None)  # which nobody follows
         self._apply("root", self._state["root"], lambda actor: slice(actor.index, actor.index + 1))
         self._apply("dof", self._state["dof"], _dofs)
         self._apply("target", self._targets, _dofs)
