@@ -25,7 +25,8 @@ from legged_gym_ext.deploy.document import readme
 from legged_gym_ext.deploy.golden import RANGE_MARGIN, RATE_MARGIN, Golden, Seen
 from legged_gym_ext.deploy.graphs import Graph, make_graphs, metadata, to_onnx, to_torchscript
 from legged_gym_ext.deploy.plain import plain_networks, plain_policy
-from legged_gym_ext.deploy.specification import FORMAT, URDF, VERSION, Specification, to_yaml
+from legged_gym_ext.deploy.runtime import FORMAT, VERSION
+from legged_gym_ext.deploy.specification import URDF, Specification, to_yaml
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.models.student import Student
 
