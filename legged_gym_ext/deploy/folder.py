@@ -84,12 +84,17 @@ def is_exported(folder: Path) -> bool:
 
 
 def require_free(folder: Path) -> None:
-    """Raise a UserError where an export to ``folder`` would destroy anything but an exported policy."""
+    """Raise a UserError where an export to ``folder`` would destroy anything but an exported policy, or must fail."""
     if folder.is_dir():
         if any(folder.iterdir()) and not is_exported(folder):
             raise UserError(f"--out {folder}: there is something in it that is no exported policy; give a new folder")
     elif folder.exists() or folder.is_symlink():
         raise UserError(f"--out {folder}: it is no folder")
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise UserError(f"--out {folder}: '{place}' is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"--out {folder}: nothing can be written in '{place}'")
 
 
 @contextmanager

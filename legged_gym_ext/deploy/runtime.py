@@ -1083,7 +1083,7 @@ def _seal_problem(path: Path) -> str:
     *lines, last = path.read_bytes().splitlines(keepends=True)
     if last == f"{SEAL}{hashlib.sha256(b''.join(lines)).hexdigest()}\n".encode():
         return ""
-    return f"{path} is changed: its checksum is not that in its last line"
+    return f"{path} is changed, or of an older export: its last line is not its checksum"
 
 
 def sha256(path: Path) -> str:

@@ -114,7 +114,7 @@ def test_a_changed_specification_is_found(folder: Path, change: Callable[[str], 
     before = path.read_text()
     path.write_text(change(before))
     assert path.read_text() != before
-    message = f"{path} is changed: its checksum is not that in its last line"
+    message = f"{path} is changed, or of an older export: its last line is not its checksum"
     assert refusal(folder) == message
     assert check(folder, seconds=0.0)[0] == message
     Policy(folder, verify=False)
