@@ -10,4 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # reads this at its first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+# ONNX Runtime, from 1.29 on, would tell its makers which models it runs. It reads this when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,7 +26,8 @@ def main(argv: list[str]) -> None:
     """Export a run's student: let it walk, write what it is, and check that what is written does the same."""
     args = parse_flags(argv)
     config, checkpoint = find_saved(argparse.Namespace(**{**vars(args), "overrides": []}))
-    out = Path(args.out).expanduser() if args.out else results_folder(checkpoint) / "exported" / checkpoint.stem
+    own = results_folder(checkpoint) / "exported" / checkpoint.stem
+    out = own if args.out is None else Path(args.out).expanduser()
     require_student(config)
 
     from legged_gym_ext.deploy import exporting, folder  # import torch
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> None:
         )
     print(f"golden     {len(export.golden.reset)} steps, {len(export.golden.depth)} images: every format does the same")
     print(f"folder     {out}")
-    print(f"check      python {out / folder.RUNTIME_FILE} --check", flush=True)
+    print(f"check      python {shlex.quote(str(out / folder.RUNTIME_FILE))} --check", flush=True)
 
 
 def require_student(config: Config) -> None:

@@ -25,7 +25,8 @@ from legged_gym_ext.deploy.document import readme
 from legged_gym_ext.deploy.golden import RANGE_MARGIN, RATE_MARGIN, Golden, Seen
 from legged_gym_ext.deploy.graphs import Graph, make_graphs, metadata, to_onnx, to_torchscript
 from legged_gym_ext.deploy.plain import plain_networks, plain_policy
-from legged_gym_ext.deploy.specification import FORMAT, URDF, VERSION, Specification, to_yaml
+from legged_gym_ext.deploy.runtime import FORMAT, VERSION
+from legged_gym_ext.deploy.specification import URDF, Specification, to_yaml
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.models.student import Student
 
@@ -87,12 +88,17 @@ def is_exported(folder: Path) -> bool:
 
 
 def require_free(folder: Path) -> None:
-    """Raise a UserError where an export to ``folder`` would destroy anything but an exported policy."""
+    """Raise a UserError where an export to ``folder`` would destroy anything but an exported policy, or must fail."""
     if folder.is_dir():
         if any(folder.iterdir()) and not is_exported(folder):
             raise UserError(f"--out {folder}: there is something in it that is no exported policy; give a new folder")
     elif folder.exists() or folder.is_symlink():
         raise UserError(f"--out {folder}: it is no folder")
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise UserError(f"--out {folder}: '{place}' is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"--out {folder}: nothing can be written in '{place}'")
 
 
 @contextmanager

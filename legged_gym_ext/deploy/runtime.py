@@ -32,6 +32,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import os
 import sys
 import threading
 import time
@@ -41,12 +42,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
-import onnxruntime
 import yaml
+
+# From 1.29 on ONNX Runtime tells its makers over the network, from threads of its own, which models it runs; it reads
+# this when it is imported. A control loop has no time for that, and a robot is nobody else's business.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 FORMAT = "legged_gym_ext.policy"
 VERSION = 1
+"""Counts up whenever a program of before could not run a folder, or would run it wrong."""
 SPECIFICATION = "policy.yaml"
+SEAL = "sha256: "
+"""What the last line of policy.yaml begins with: the checksum of all lines before it follows."""
 WHOLE, ENCODER, ACTOR, GOLDEN = "policy.onnx", "depth_encoder.onnx", "student_actor.onnx", "golden.npz"
 
 # The observations, by the names that they have in policy.yaml and as inputs of the networks.
@@ -362,7 +371,8 @@ class Policy:
 
         Under DAMPING nothing is computed. It is entered, and left only by ``reset``, when there is no image or none of
         late; when the state is impossible or not a number; when this is called later than three periods after the
-        last call, or at another rate than the policy's; when the networks fail; and by ``damping``.
+        last call, or at another rate than the policy's; when the clock goes back; when the networks fail; and by
+        ``damping``.
 
         Raises:
             InputError: The state has the wrong size or type. Nothing has changed then.
@@ -422,14 +432,18 @@ class Policy:
     def _trouble(self, now: float) -> str:
         """Return why the policy must not act; empty if it may."""
         last, self._last_act = self._last_act, now
-        if last is not None and now - last > LATE * self.period:
+        if last is not None and now < last:
+            return f"the clock went back by {last - now:.3f} s"
+        if last is not None and not now - last <= LATE * self.period:  # NaN is not
             return f"act() came {now - last:.3f} s after the last one (allowed: {LATE * self.period:.3f} s)"
         if pace := self._pace(now, begins=last is None):
             return pace
         age = now - self._frame_stamp
         if age == math.inf:
             return "there is no depth image yet"
-        if age > self.max_frame_age:
+        if age < -LATEST_STAMP:  # before the reset the clock went back: who knows how old the image is
+            return f"the newest depth image is of {-age:.3f} s ahead of the clock"
+        if not age <= self.max_frame_age:
             return f"the newest depth image is {age:.3f} s old (allowed: {self.max_frame_age:g} s)"
         return self._sensors.trouble()
 
@@ -1014,13 +1028,15 @@ def read_specification(folder: str | Path) -> dict[str, Any]:
         FolderError: There is none, it is no YAML, or it is of another format or version.
     """
     path = Path(folder) / SPECIFICATION
-    if not path.is_file():
-        raise FolderError(f"{path} is missing: is that a policy folder?")
-    if path.stat().st_size > LARGEST_SPECIFICATION:
-        raise FolderError(f"{path} is larger than {LARGEST_SPECIFICATION} bytes")
     try:
+        if not path.is_file():
+            raise FolderError(f"{path} is missing: is that a policy folder?")
+        if path.stat().st_size > LARGEST_SPECIFICATION:
+            raise FolderError(f"{path} is larger than {LARGEST_SPECIFICATION} bytes")
         spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise FolderError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a 13th month
         raise FolderError(f"{path}: {_one_line(error)}") from None
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
         found = spec.get("format") if isinstance(spec, dict) else None
@@ -1031,7 +1047,7 @@ def read_specification(folder: str | Path) -> dict[str, Any]:
 
 
 def file_problems(folder: Path, spec: dict[str, Any], verify: bool = True) -> list[str]:
-    """Return what is wrong with the files of a folder, a line each.
+    """Return what is wrong with the files of a folder, a line each; first of all with policy.yaml itself.
 
     Args:
         folder: The folder.
@@ -1042,19 +1058,32 @@ def file_problems(folder: Path, spec: dict[str, Any], verify: bool = True) -> li
     if not isinstance(files, dict):
         return [f"{SPECIFICATION}: files: expected checksums by name"]
     needed = [name for name in (WHOLE, ENCODER, ACTOR, GOLDEN) if verify or name in (ENCODER, ACTOR)]
-    problems = [f"{SPECIFICATION}: files: no '{name}'" for name in needed if name not in files]
+    problems = [_seal_problem(Path(folder) / SPECIFICATION)] if verify else []
+    problems += [f"{SPECIFICATION}: files: no '{name}'" for name in needed if name not in files]
     for name in files if verify else needed:
         relative = PurePosixPath(str(name))
         path = Path(folder) / relative
         if relative.is_absolute() or ".." in relative.parts:
             problems.append(f"{SPECIFICATION}: files: '{name}' is not in the folder")
-        elif not path.is_file():
-            problems.append(f"{path} is missing")
-        elif path.stat().st_size > LARGEST_FILE:
-            problems.append(f"{path} is larger than {LARGEST_FILE} bytes")
-        elif verify and sha256(path) != files[name]:
-            problems.append(f"{path} is changed: its checksum is not that in {SPECIFICATION}")
-    return problems
+            continue
+        try:
+            if not path.is_file():
+                problems.append(f"{path} is missing")
+            elif path.stat().st_size > LARGEST_FILE:
+                problems.append(f"{path} is larger than {LARGEST_FILE} bytes")
+            elif verify and sha256(path) != files[name]:
+                problems.append(f"{path} is changed: its checksum is not that in {SPECIFICATION}")
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+    return [problem for problem in problems if problem]
+
+
+def _seal_problem(path: Path) -> str:
+    """Return whether policy.yaml is not what its last line says; empty if it is."""
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    if last == f"{SEAL}{hashlib.sha256(b''.join(lines)).hexdigest()}\n".encode():
+        return ""
+    return f"{path} is changed, or of an older export: its last line is not its checksum"
 
 
 def sha256(path: Path) -> str:
@@ -1136,7 +1165,7 @@ def _vector(spec: dict[str, Any], shape: tuple[int, ...], *keys: str, finite: bo
     """Return numbers, float64; where they need not be ``finite``, infinity means that there is no limit."""
     try:
         value = np.array(_get(spec, *keys), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = np.array(math.nan)
     if value.shape != shape or np.isnan(value).any() or (finite and np.isinf(value).any()):
         raise FolderError(f"{SPECIFICATION}: {'.'.join(keys)}: expected {' x '.join(map(str, shape))} numbers")
@@ -1144,7 +1173,7 @@ def _vector(spec: dict[str, Any], shape: tuple[int, ...], *keys: str, finite: bo
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
+    return isinstance(value, (int, float, np.integer, np.floating)) and bool(abs(value) <= sys.float_info.max)
 
 
 def _one_line(error: BaseException) -> str:

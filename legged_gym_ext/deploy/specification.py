@@ -5,6 +5,7 @@ Vectors of joints are in the order of the actions. SI units; quaternions (w, x, 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 import xml.etree.ElementTree as ET
@@ -21,6 +22,7 @@ from rsl_rl.modules import EmpiricalNormalization
 
 from legged_gym_ext import __version__
 from legged_gym_ext.config.schema import CameraConfig, Config
+from legged_gym_ext.deploy.runtime import FORMAT, SEAL, VERSION
 from legged_gym_ext.envs.observations import OTHERS, PROPRIO_TERMS, Term
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import PROPRIO
@@ -29,9 +31,6 @@ from legged_gym_ext.robot import Robot
 from legged_gym_ext.rotations import quat_from_euler
 from legged_gym_ext.sensors.depth_camera import focal_length
 
-FORMAT = "legged_gym_ext.policy"
-VERSION = 1
-"""Counts up whenever a program of before could not run a folder, or would run it wrong."""
 URDF = "robot.urdf"
 COMMANDS = (("forward speed", "m/s"), ("lateral speed", "m/s"), ("yaw rate", "rad/s"), ("heading error", "rad"))
 """Names and units of the numbers of the observation ``commands``."""
@@ -188,10 +187,11 @@ class Specification:
 
 
 def to_yaml(specification: Specification, files: Mapping[str, str]) -> str:
-    """Return the text of ``policy.yaml``, with the checksums of the folder's other ``files``."""
+    """Return the text of ``policy.yaml``, with the checksums of the folder's other ``files`` and of its own lines."""
     content = {"format": FORMAT, "version": VERSION, **asdict(specification)}
     text = yaml.safe_dump(_plain(content), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
-    return text + yaml.safe_dump({"files": dict(files)}, sort_keys=False, default_flow_style=False, width=120)
+    text += yaml.safe_dump({"files": dict(files)}, sort_keys=False, default_flow_style=False, width=120)
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def specify(

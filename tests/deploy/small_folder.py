@@ -127,9 +127,15 @@ def write_small_folder(
 
 def write_specification(folder: Path, specification: dict[str, Any]) -> None:
     """Write policy.yaml with the checksums of the files that are there."""
+    specification.pop("sha256", None)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if n != "policy.yaml"}
-    (folder / "policy.yaml").write_text(yaml.safe_dump({**specification, "files": files}, sort_keys=False))
+    seal(folder, yaml.safe_dump({**specification, "files": files}, sort_keys=False))
+
+
+def seal(folder: Path, text: str) -> None:
+    """Write policy.yaml with its own checksum."""
+    (folder / "policy.yaml").write_text(f"{text}sha256: {hashlib.sha256(text.encode()).hexdigest()}\n")
 
 
 def random_observations(specification: dict[str, Any], rng: np.random.Generator) -> dict[str, np.ndarray]:

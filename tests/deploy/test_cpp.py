@@ -72,6 +72,18 @@ def test_it_plays_what_was_exported(program: Path, exported: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
+@needs_onnxruntime
+def test_onnxruntime_tells_nobody_what_it_runs(
+    program: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would leave an identifier and what it has to tell in the user's cache."""
+    for name in ("CI", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(program, exported).returncode == 0
+    assert not list(tmp_path.rglob("*"))
+
+
 class Folder:
     """A folder with a random policy, and ways to spoil it."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from legged_gym_ext import paths
 from legged_gym_ext.deploy import folder
-from legged_gym_ext.deploy.folder import is_exported, replacing_folder
+from legged_gym_ext.deploy.folder import is_exported, replacing_folder, require_free
 from legged_gym_ext.errors import UserError
 
 EXPORTED = "format: legged_gym_ext.policy\nversion: 1\n"
@@ -106,8 +106,28 @@ def test_what_is_no_exported_policy_is_refused_in_one_line(there: str, tmp_path:
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"), replacing_folder(tmp_path / "file" / "out"):
+    with pytest.raises(UserError, match="'.*/file' is no folder"), replacing_folder(tmp_path / "file" / "out"):
         pytest.fail("it was given a folder")
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_computed(tmp_path: Path, monkeypatch) -> None:
+    """Tests may run as somebody who may write everywhere."""
+    (tmp_path / "locked").mkdir()
+    access = os.access
+    monkeypatch.setattr(folder.os, "access", lambda path, mode: path != tmp_path / "locked" and access(path, mode))
+    require_free(tmp_path / "deep" / "out")
+    with pytest.raises(UserError, match="nothing can be written in '.*/locked'"):
+        require_free(tmp_path / "locked" / "deep" / "out")
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder.os, "replace", full)
+    with pytest.raises(UserError, match="cannot write '.*/out': No space left"), replacing_folder(tmp_path / "out"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_linked_folder_is_replaced_where_it_is(tmp_path: Path) -> None:

@@ -132,17 +132,43 @@ def test_a_policy_that_hangs_is_stopped_by_the_watchdog() -> None:
         host.check()  # what it returned in the end was not sent
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with Host() as host:
+@contextlib.contextmanager
+def disposition(number: signal.Signals, handler: signal.Handlers) -> Iterator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+        assert signal.getsignal(number) is handler  # the loop has put it back
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "before"),
+    [
+        (signal.SIGINT, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGINT, signal.SIG_IGN),  # as shells start jobs in the background
+    ],
+)
+def test_a_signal_stops(number: signal.Signals, before: signal.Handlers) -> None:
+    with disposition(number, before), Host() as host:
         timer = threading.Timer(0.6, os.kill, (os.getpid(), number))
         timer.start()
         report = host.run(PATIENT)
         assert report.reason == number.name and not report.failed
         assert host.damped() < host.began + 0.6 + 1.0
         host.check()
-    assert signal.getsignal(number) is before
+
+
+def test_under_nohup_the_end_of_the_terminal_is_none() -> None:
+    with disposition(signal.SIGHUP, signal.SIG_IGN), Host() as host:
+        timer = threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGHUP))
+        timer.start()
+        report = host.run(replace(PATIENT, duration=1.6))
+        assert report.reason == "end of the run" and not report.failed
+        assert host.damped() > host.began + 1.6
+        host.check()
 
 
 def test_a_second_interrupt_does_not_wait_for_the_policy() -> None:
@@ -336,6 +362,18 @@ def test_the_keyboard(text: str, wanted: Operator) -> None:
     operator = Operator()
     command.obey(operator, io.BytesIO(text.encode()))
     assert operator == wanted
+
+
+def test_without_a_keyboard_it_says_so_and_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nohup puts what cannot be read in the place of a terminal."""
+    there = Robot(folder)
+    with open(os.devnull, "w") as unreadable, there.running():
+        monkeypatch.setattr(sys, "stdin", unreadable)
+        command.main([*there.flags, "--duration", "0.5"])
+    out = capsys.readouterr().out
+    assert "no keyboard (Bad file descriptor)" in out and "end: end of the run" in out
 
 
 def test_the_keyboard_of_a_running_program(folder: Path) -> None:

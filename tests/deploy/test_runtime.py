@@ -350,6 +350,24 @@ def test_a_late_act_is_damped(policy: Policy, clock: Clock):
     assert policy.act(state).mode is Mode.POLICY
 
 
+def test_a_clock_that_goes_back_is_damped(policy: Policy, clock: Clock):
+    """How old images are is not known then: those of before seem to be of the future, and new ones old."""
+    state = a_state(policy)
+    for _ in range(3):
+        assert policy.act(state).mode is Mode.POLICY
+        clock.now += PERIOD
+    clock.now -= 1.0
+    assert policy.act(state).reason == f"the clock went back by {1.0 - PERIOD:.3f} s"
+    policy.reset()
+    assert policy.act(state).reason == "the newest depth image is of 0.940 s ahead of the clock"
+    policy.reset()
+    assert policy.set_depth(random_image(policy, np.random.default_rng(0)))
+    for _ in range(3):
+        assert policy.act(state).mode is Mode.POLICY  # twice at a time is quick, not back
+    clock.now = math.nan
+    assert policy.act(state).mode is Mode.DAMPING
+
+
 @pytest.mark.parametrize(
     ("interval", "reason"),
     [

@@ -17,6 +17,7 @@ import pytest
 import small_folder
 import yaml
 
+from legged_gym_ext import paths
 from legged_gym_ext.deploy import runtime
 from legged_gym_ext.deploy.runtime import FolderError, Policy, check, main
 
@@ -98,6 +99,27 @@ def test_a_changed_byte_is_found(folder: Path, name: str):
         Policy(folder, verify=False)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("150.0", "250.0", 1),  # a gain
+        lambda text: text.replace("robot.urdf: ", "robot.urd: "),  # a file's name
+        lambda text: text[: text.index("sha256: ")],
+        lambda text: text[:-2] + "\n",
+        lambda text: text + "notes: mine\n",
+    ],
+)
+def test_a_changed_specification_is_found(folder: Path, change: Callable[[str], str]):
+    path = folder / "policy.yaml"
+    before = path.read_text()
+    path.write_text(change(before))
+    assert path.read_text() != before
+    message = f"{path} is changed, or of an older export: its last line is not its checksum"
+    assert refusal(folder) == message
+    assert check(folder, seconds=0.0)[0] == message
+    Policy(folder, verify=False)
+
+
 @pytest.mark.parametrize("name", [*GRAPHS, "golden.npz", "robot.urdf"])
 def test_a_missing_file_is_named(folder: Path, name: str):
     (folder / name).unlink()
@@ -120,15 +142,27 @@ def test_a_file_that_is_too_large_is_not_read(folder: Path):
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b"])
 def test_files_outside_of_the_folder_are_not_read(folder: Path, name: str):
     content = specification(folder)
+    del content["sha256"]
     content["files"][name] = "0"
-    (folder / "policy.yaml").write_text(yaml.safe_dump(content))
+    small_folder.seal(folder, yaml.safe_dump(content))
     assert refusal(folder) == f"policy.yaml: files: '{name}' is not in the folder"
+
+
+def test_files_that_cannot_be_read_are_named(folder: Path):
+    """A test may run as somebody who may read everything; nobody may read what has too long a name."""
+    content, long = specification(folder), "x" * 300
+    del content["sha256"]
+    content["files"][long] = "0"
+    small_folder.seal(folder, yaml.safe_dump(content))
+    assert refusal(folder) == f"{folder / long}: File name too long"
+    assert refusal(folder / long) == f"{folder / long / 'policy.yaml'}: File name too long"
 
 
 def test_files_that_are_not_listed_cannot_be_verified(folder: Path):
     content = specification(folder)
+    del content["sha256"]
     del content["files"]["student_actor.onnx"]
-    (folder / "policy.yaml").write_text(yaml.safe_dump(content))
+    small_folder.seal(folder, yaml.safe_dump(content))
     assert refusal(folder) == "policy.yaml: files: no 'student_actor.onnx'"
 
 
@@ -165,6 +199,8 @@ def drop(*keys: Any) -> Callable[[dict[str, Any]], None]:
         (put([float("nan")] * 10, "safety", "target_rate"), "policy.yaml: safety.target_rate: expected 10 numbers"),
         (put([float("nan")] * 10, "robot", "joint_vel_limits"), "robot.joint_vel_limits: expected 10 numbers"),
         (put("fast", "control", "period"), "policy.yaml: control.period: expected a number, got 'fast'"),
+        (put(10**400, "control", "period"), "policy.yaml: control.period: expected a number, got 1000"),
+        (put([10**400] * 10, "robot", "joint_damping"), "policy.yaml: robot.joint_damping: expected 10 numbers"),
         (put(0.0, "gait", "period"), "policy.yaml: gait.period: expected a number > 0, got 0.0"),
         (put(["a", "a"], "robot", "joint_names"), "policy.yaml: robot.joint_names: expected a list of different names"),
         (put("joint_poss", "observations", 4, "name"), "policy.yaml: observations: no 'joint_pos'"),
@@ -185,7 +221,7 @@ def test_a_specification_that_does_not_fit_is_refused(
     assert any(message in problem for problem in check(folder, seconds=0.0))
 
 
-@pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "", "\x00"])
+@pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "", "\x00", "a: 2026-13-01", "[" * 9999])
 def test_what_is_no_specification_is_refused(folder: Path, text: str):
     (folder / "policy.yaml").write_text(text)
     assert str(folder / "policy.yaml") in refusal(folder)
@@ -347,6 +383,17 @@ def test_the_file_in_the_folder_stands_alone(folder: Path):
     result = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith("all is well\n")
+
+
+@pytest.mark.parametrize("module", ["policy_runtime", "legged_gym_ext.deploy.parity"])
+def test_onnxruntime_tells_nobody_what_it_runs(module: str, folder: Path, tmp_path: Path):
+    """From 1.29 on it leaves an identifier and what it has to tell in the user's cache as soon as it is imported."""
+    (tmp_path / "home").mkdir()
+    leaves_traces = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment = {**leaves_traces, "HOME": str(tmp_path / "home"), "PYTHONPATH": f"{paths.ROOT}:{folder}"}
+    program = f"import {module} as m; m.onnxruntime.InferenceSession('policy.onnx', providers=['CPUExecutionProvider'])"
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, timeout=120, check=True)
+    assert not list((tmp_path / "home").glob("**/.onnxruntime"))
 
 
 def test_it_imports_nothing_of_ours(folder: Path):

@@ -68,6 +68,8 @@ def python(arguments: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         is_module = arguments[0] == "-m"
         patch.setattr(sys, "argv", arguments[is_module:])
+        if is_module:  # a new process would not have it, as tests of the command do, whose module this is not to be
+            patch.delitem(sys.modules, f"{arguments[1]}.__main__", raising=False)
         try:
             if is_module:
                 runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

@@ -1,6 +1,7 @@
 #include "policy.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 
 #include "npz.hpp"
@@ -13,6 +14,8 @@ Ort::Env make_environment() {
         throw Failure("the library of ONNX Runtime is " + std::string(OrtGetApiBase()->GetVersionString()) +
                       ", older than the headers that this was compiled with: 1." + std::to_string(ORT_API_VERSION));
     }
+    // From 1.29 on the library tells its makers over the network which models it runs, from threads of its own.
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     return Ort::Env(ORT_LOGGING_LEVEL_FATAL);  // errors are thrown; no need to log them, too
 }
 

@@ -119,9 +119,15 @@ def _number(text: str, flag: str, least: float) -> float:
 
 def _listen(operator: Operator) -> None:
     """Take the operator's lines in a thread of its own, unbuffered: it may wait for one when the program ends."""
+
+    def obey_keyboard() -> None:
+        try:
+            obey(operator, io.FileIO(sys.stdin.fileno(), closefd=False))
+        except OSError as error:  # nohup puts one in the place of a terminal that cannot be read
+            print(f"no keyboard ({error.strerror}): Ctrl-C or SIGTERM stops the robot", flush=True)
+
     if sys.stdin is not None:
-        keyboard = io.FileIO(sys.stdin.fileno(), closefd=False)
-        threading.Thread(target=obey, args=(operator, keyboard), name="keyboard", daemon=True).start()
+        threading.Thread(target=obey_keyboard, name="keyboard", daemon=True).start()
 
 
 def obey(operator: Operator, lines: Iterable[bytes]) -> None:

@@ -117,8 +117,8 @@ class ControlLoop:
     """Connects a policy with a robot.
 
     Everything that can go wrong leads to damping, which is latched: by e-stop (``operator.stop``), SIGINT, SIGTERM or
-    SIGHUP, the policy's own decision, a state that is missing, old, frozen or not finite, overruns, any exception, and
-    the end of the run. If this thread hangs, :class:`~legged_gym_ext.deploy.hardware.watchdog.Watchdog` does it.
+    SIGHUP (unless that is ignored, as under ``nohup``), the policy's own decision, a state that is missing, old, frozen
+    or not finite, overruns, any exception, and the end of the run. If this thread hangs, :class:`~legged_gym_ext.deploy.hardware.watchdog.Watchdog` does it.
 
     Args:
         policy: Made with the driver's joint names and camera.
@@ -437,7 +437,11 @@ def _ms(seconds: float) -> str:
 
 @contextlib.contextmanager
 def _signals(operator: Operator) -> Iterator[None]:
-    """Take signals for the operator's stop; the second one interrupts, as ever."""
+    """Take signals for the operator's stop; the second one interrupts, as ever.
+
+    Under ``nohup`` the end of the terminal is none: SIGHUP stays ignored. SIGINT and SIGTERM, which a shell may have
+    ignored for a job in the background, stop the robot whatever was before.
+    """
 
     def note(number: int, _: object) -> None:
         name = signal.Signals(number).name
@@ -448,7 +452,9 @@ def _signals(operator: Operator) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
         yield
         return
-    before = [(number, signal.signal(number, note)) for number in _SIGNALS]
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    taken = [number for number in _SIGNALS if not (nohup and number == signal.SIGHUP)]
+    before = [(number, signal.signal(number, note)) for number in taken]
     try:
         yield
     finally:
