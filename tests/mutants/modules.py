@@ -19,9 +19,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "learning/runner": ("tests/learning/test_runner.py",),
     "learning/saving": ("tests/learning/test_faults.py", "tests/learning/test_runner.py"),
     "learning/statistics": ("tests/learning/test_statistics.py",),
-    "learning/storage": ("tests/learning/test_finetune.py",),
+    "learning/storage": ("tests/learning/test_storage.py",),
     "learning/symmetry": ("tests/learning/test_symmetry.py",),
-    "learning/updates": ("tests/learning/test_faults.py",),
+    "learning/updates": (
+        "tests/learning/test_updates.py",
+        "tests/learning/test_faults.py::test_an_update_with_gradients_that_are_not_finite_is_left_out",
+    ),
     "runs/atomic": ("tests/runs/test_atomic.py",),
     "runs/checkpoint": ("tests/runs/test_checkpoint.py",),
     "runs/intact": (
