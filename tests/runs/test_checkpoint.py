@@ -158,7 +158,7 @@ def test_no_variable_of_the_environment_lets_a_checkpoint_run_code(
 
 def test_nobody_is_warned_of_what_is_in_a_foreign_file(tmp_path: Path) -> None:
     content = {"format": FORMAT, "version": VERSION, "iteration": 1}
-    torch.save(content, tmp_path / "model_1.pt", pickle_protocol=4)  # of which PyTorch's reader warns
+    torch.save(content, tmp_path / "model_1.pt", pickle_protocol=3)  # of which PyTorch's reader warns
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         assert load_checkpoint(tmp_path / "model_1.pt") == content
