@@ -82,4 +82,8 @@ def _give_name(file: IO[bytes], path: Path, folder: int) -> None:
         with suppress(FileNotFoundError):
             os.unlink(other, dir_fd=folder)
         os.link(nameless, other, src_dir_fd=folder, dst_dir_fd=folder)
-        os.replace(other, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        try:
+            os.replace(other, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:  # as where a folder has the name
+            os.unlink(other, dir_fd=folder)
+            raise

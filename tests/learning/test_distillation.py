@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from copy import deepcopy
+
 import pytest
 import torch
 from dummy_env import NUM_PROPRIO
@@ -167,3 +170,124 @@ def test_the_teacher_acts_in_its_share_of_environments_and_the_share_decays() ->
         shares.append(by_teacher[0].float().mean().item())
         assert dagger.update()["beta"] == pytest.approx(0.5 if len(shares) == 1 else 0.25)
     assert 0.3 < shares[0] < 0.7 and 0.05 < shares[1] < 0.45
+
+
+def test_it_is_due_as_scheduled_or_from_a_level_on_and_goes_on_then() -> None:
+    _, dagger = make(start=5, interval=3, start_level=0.0)
+    statistics, ready = dagger.teacher_statistics, [True]
+    dagger.ready = lambda: ready[0]
+    assert statistics is not None
+
+    def due() -> list[int]:
+        return [iteration for iteration in range(12) if dagger.due(iteration)]
+
+    assert due() == [5, 8, 11]
+    statistics.level += 2.0  # without a level in the schedule nobody asks for it
+    assert due() == [5, 8, 11]
+    dagger.config.start_level = 2.5
+    assert due() == [5, 8, 11]
+    dagger.config.start_level = 2.0  # as good as that is good enough
+    assert due() == [2, 5, 8, 11]
+    statistics.level -= 1.0
+    dagger.config.start_level = 1.5
+    assert due() == [5, 8, 11]
+    dagger.rounds = 1  # begun early, and the teacher is now on a lower level
+    assert due() == [2, 5, 8, 11]
+    ready[0] = False
+    assert due() == []
+
+
+def test_a_run_tells_what_happened_and_how_long_it_took() -> None:
+    env, dagger = make("scan", feature_loss_weight=0.5)
+    lane = Lane(env, "cpu")
+    lane.begin()
+    assert dagger.policy() is None
+    start = time.perf_counter()
+    outcome = dagger.run(lane)
+    names = ("loss", "gradient_norm", "action_difference", "beta", "feature_loss")
+    assert set(outcome.losses) == {f"Distill/{name}" for name in names}
+    assert list(outcome.seconds) == ["distill"] and 0 < outcome.seconds["distill"] <= time.perf_counter() - start
+    assert outcome.spoiled == 0
+    assert dagger.rounds == 1 and dagger.policy() is dagger.student
+    dagger.run(lane)
+    assert dagger.rounds == 2 and dagger.policy() is dagger.student
+
+
+def test_updates_that_would_spoil_the_student_are_left_out_counted_and_told() -> None:
+    env, dagger = make(epochs=2, mini_batches=1, steps_per_env=6, bptt_steps=3)
+    lane, collect = Lane(env, "cpu"), dagger.collect
+    lane.begin()
+    dagger.run(lane)
+    before = deepcopy(dagger.student.state_dict())
+
+    def spoiled(*arguments) -> None:
+        collect(*arguments)
+        dagger.teacher_actions[0, 0, 0] = torch.nan  # of the first of two parts of the rollout
+
+    dagger.collect = spoiled  # type: ignore[method-assign]
+    outcome = dagger.run(lane)
+    assert outcome.losses["Distill/updates_left_out"] == 2 and outcome.spoiled == 0  # the last one was sound
+    assert all(value.isfinite().all() for value in dagger.student.state_dict().values())
+    dagger.config.bptt_steps = 6
+    before = deepcopy(dagger.student.state_dict())
+    outcome = dagger.run(lane)
+    assert outcome.losses["Distill/updates_left_out"] == 2 and outcome.spoiled == 2
+    assert all(torch.equal(value, before[name]) for name, value in dagger.student.state_dict().items())
+
+
+def test_how_far_the_student_is_from_the_teacher_is_told() -> None:
+    env, dagger = make(beta=0.0)
+    for _ in range(2):
+        record = Recorder(env)
+        dagger.collect(record, EpisodeStatistics(4, "cpu"))
+        with torch.no_grad():
+            labels = torch.stack([dagger.teacher(obs) for obs in record.observations[:-1]])
+        expected = (labels - torch.stack(record.actions)).abs().mean().item()
+        assert dagger.update()["action_difference"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "weight"), [("depth", 0.7), ("scan", 0.0)])
+def test_who_has_no_scan_to_follow_stores_none(kind: str, weight: float) -> None:
+    env, dagger = make(kind, feature_loss_weight=weight)
+    assert dagger.scan_latents.numel() == 0
+    dagger.collect(env, EpisodeStatistics(4, "cpu"))
+    assert "feature_loss" not in dagger.update()
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_bfloat16_is_for_images_and_layers_and_not_for_losses_or_memory(bfloat16: bool) -> None:
+    env, dagger = make("scan", bfloat16=bfloat16, feature_loss_weight=0.5)
+    assert dagger.frames.images.dtype == (torch.bfloat16 if bfloat16 else torch.float32)
+    dagger.collect(env, EpisodeStatistics(4, "cpu"))
+    for value in dagger.losses(slice(0, 6), torch.arange(4), dagger.first_memory):
+        assert value.dtype == torch.float32
+
+
+def test_what_is_saved_goes_on_as_before_but_with_the_new_learning_rates() -> None:
+    def act(dagger: Distillation) -> Tensor:
+        with torch.no_grad():
+            return dagger.student(obs)
+
+    env, dagger = make()
+    assert dagger.own_state() is None
+    dagger.collect(env, EpisodeStatistics(4, "cpu"))
+    dagger.update()
+    obs = env.get_observations()
+    state, own = deepcopy(dagger.state_dict()), dagger.own_state()
+    _, other = make(encoder_learning_rate=0.25, actor_learning_rate=0.125)
+    other.load_state_dict(state)
+    other.load_own_state(own)
+    assert other.rounds == 1 and [group["lr"] for group in other.optimizer.param_groups] == [0.25, 0.125]
+    moments = [
+        [dagger.optimizer.state[p]["exp_avg"] for group in dagger.optimizer.param_groups for p in group["params"]]
+        for dagger in (dagger, other)
+    ]
+    assert all(torch.equal(one, two) for one, two in zip(*moments, strict=True))
+    first = act(dagger)
+    assert own is not None and own.abs().sum() > 0
+    kept = own.clone()
+    assert torch.equal(act(other), first)
+    act(dagger)
+    assert torch.equal(own, kept)  # it is a copy, which does not go on with the student
+    other.load_own_state(None)
+    assert other.own_state() is None and not torch.equal(act(other), first)

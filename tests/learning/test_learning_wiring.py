@@ -41,14 +41,14 @@ CPU = torch.device("cpu")
 
 def specification_update(
     dagger: Distillation, record: Recorder, hidden: Tensor
-) -> tuple[Student, list[float], list[float]]:
-    """Return the student after the specification's loop with gradient descent; and each update's loss and norm."""
+) -> tuple[Student, list[float], list[float], list[float]]:
+    """Return the student after the specification's loop with gradient descent; each update's losses and norm."""
     config, teacher, student = dagger.config, dagger.teacher, deepcopy(dagger.student)
     groups = [
         (list(student.encoder.parameters()), config.encoder_learning_rate),
         (list(student.mlp.parameters()), config.actor_learning_rate),
     ]
-    losses, norms = [], []
+    losses, feature_losses, norms = [], [], []
     for _ in range(config.epochs):
         student.reset(hidden_state=hidden)
         for start in range(0, config.steps_per_env, config.bptt_steps):
@@ -68,6 +68,7 @@ def specification_update(
             losses.append(torch.stack(differences).square().mean())
             loss = losses[-1]
             if features:
+                feature_losses.append(torch.stack(features).square().mean().item())
                 loss = loss + config.feature_loss_weight * torch.stack(features).square().mean()
             gradients = torch.autograd.grad(loss, [p for parameters, _ in groups for p in parameters])
             norms.append(sum(g.double().square().sum().item() for g in gradients) ** 0.5)
@@ -79,7 +80,7 @@ def specification_update(
                 ):
                     p -= rate * shrink * g
             student.encoder.detach_memory()
-    return student, [loss.item() for loss in losses], norms
+    return student, [loss.item() for loss in losses], feature_losses, norms
 
 
 @pytest.mark.parametrize("kind", ["depth", "scan"])
@@ -106,13 +107,15 @@ def test_an_update_is_the_specifications_loop_cut_into_chunks(kind: str, max_gra
         dagger.collect(record, EpisodeStatistics(6, "cpu"))
     assert isinstance(hidden, Tensor) and hidden.abs().sum() > 0
     before = deepcopy(dagger.student)
-    expected, losses, norms = specification_update(dagger, record, hidden)
+    expected, losses, feature_losses, norms = specification_update(dagger, record, hidden)
     assert len(losses) == 2 * 3
     assert all(norm > max_grad_norm for norm in norms) or all(norm < max_grad_norm for norm in norms)
     result = dagger.update()
     assert result["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert result["gradient_norm"] == pytest.approx(np.mean(norms), rel=1e-4)
     assert ("feature_loss" in result) == (kind == "scan")
+    if kind == "scan":
+        assert result["feature_loss"] == pytest.approx(np.mean(feature_losses), rel=1e-4)
     old = dict(before.named_parameters())
     for (name, ours), theirs in zip(dagger.student.named_parameters(), expected.parameters(), strict=True):
         change, wanted = ours - old[name], theirs - old[name]
@@ -266,6 +269,24 @@ def test_every_number_of_ppo_reaches_it() -> None:
     networks = [*runner.alg.actor.parameters(), *runner.alg.critic.parameters()]
     assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in networks]
     assert runner.alg.storage.num_transitions_per_env == 7
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("finetune", [False, True])
+def test_the_distillation_is_what_the_configuration_says(precision: str, finetune: bool) -> None:
+    config = small_config(precision=precision)
+    config.student.init_from_teacher = "none"
+    config.distill.steps_per_env, config.finetune.enabled = 7, finetune
+    runner = ParkourRunner(DummyEnv(config, 5), config, None, "cpu")
+    dagger = distillation(runner)
+    assert dagger.init_from_teacher == "none" and dagger.num_envs == 5 and dagger.device == CPU
+    assert dagger.frames.images.dtype == getattr(torch, precision)
+    stored = [*dagger.observations.values(), dagger.dones, dagger.teacher_actions]
+    assert [bool(tensor.numel()) for tensor in stored] == [not finetune] * len(stored)  # one that rests needs no memory
+    teacher = runner.lanes.get("teacher")
+    assert (teacher is None) == finetune
+    assert dagger.teacher_statistics is (teacher and teacher.statistics)
+    assert dagger.ready()
 
 
 def test_without_normalization_observations_go_in_as_they_are() -> None:

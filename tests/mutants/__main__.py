@@ -23,6 +23,8 @@ def main() -> int:
     names = ["listed", *MODULES]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names)} (default: all)")
     parser.add_argument("--keep", type=Path, help="work in this folder and keep it, for `mutmut browse` and to go on")
+    parser.add_argument("--sample", type=int, default=0, help="try so many mutants of each module (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="which ones are drawn (default: 0)")
     args = parser.parse_args()
     for name in args.names:
         if name not in names:
@@ -37,7 +39,7 @@ def main() -> int:
             if name == "listed":
                 unnoticed += _try_listed(work)
             else:
-                _report(name, tool.run(work, name, MODULES[name]))
+                _report(name, tool.run(work, name, MODULES[name], args.sample, args.seed))
     return 1 if unnoticed else 0
 
 

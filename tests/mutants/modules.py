@@ -6,17 +6,32 @@ MODULES: dict[str, tuple[str, ...]] = {
     "envs/observations": ("tests/envs/test_env.py", "tests/envs/test_env_wiring.py"),
     "envs/rewards": ("tests/envs/test_rewards.py",),
     "learning/frames": ("tests/learning/test_frames.py",),
-    "learning/phases/distillation": ("tests/learning/test_distillation.py", "tests/learning/test_learning_wiring.py"),
+    "learning/phases/distillation": (
+        "tests/learning/test_distillation.py",
+        "tests/learning/test_learning_wiring.py::test_an_update_is_the_specifications_loop_cut_into_chunks",
+        "tests/learning/test_learning_wiring.py::test_every_epoch_learns_from_every_environment_once",
+        "tests/learning/test_learning_wiring.py::test_the_students_normalizer_has_seen_every_observation",
+        "tests/learning/test_learning_wiring.py::test_the_networks_are_what_the_configuration_says",
+        "tests/learning/test_learning_wiring.py::test_the_distillation_is_what_the_configuration_says",
+    ),
     "learning/phases/finetune": ("tests/learning/test_finetune.py",),
     "learning/phases/ppo": ("tests/learning/test_phases.py", "tests/learning/test_learning_wiring.py"),
     "learning/runner": ("tests/learning/test_runner.py",),
     "learning/saving": ("tests/learning/test_faults.py", "tests/learning/test_runner.py"),
     "learning/statistics": ("tests/learning/test_statistics.py",),
-    "learning/storage": ("tests/learning/test_finetune.py",),
+    "learning/storage": ("tests/learning/test_storage.py",),
     "learning/symmetry": ("tests/learning/test_symmetry.py",),
-    "learning/updates": ("tests/learning/test_faults.py",),
-    "runs/checkpoint": ("tests/runs/test_checkpoint.py", "tests/runs/test_intact.py"),
-    "runs/atomic": ("tests/runs/test_checkpoint.py",),
+    "learning/updates": (
+        "tests/learning/test_updates.py",
+        "tests/learning/test_faults.py::test_an_update_with_gradients_that_are_not_finite_is_left_out",
+    ),
+    "runs/atomic": ("tests/runs/test_atomic.py",),
+    "runs/checkpoint": ("tests/runs/test_checkpoint.py",),
+    "runs/intact": (
+        "tests/runs/test_intact.py::test_what_is_wrong_with_a_file_is_told",
+        "tests/runs/test_intact.py::test_an_archive_that_unpacks_to_more_than_it_is_is_not_unpacked",
+        "tests/runs/test_intact.py::test_what_is_in_order_is_not_called_damaged",
+    ),
     "terrain/curriculum": tuple(
         f"tests/terrain/test_terrain.py::{name}"
         for name in (

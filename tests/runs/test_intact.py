@@ -63,3 +63,21 @@ def test_what_is_in_order_is_not_called_damaged(tmp_path: Path) -> None:
     torch.save({"a": torch.arange(10)}, tmp_path / "a.pt")
     assert damage(tmp_path / "a.pt") == ""
     assert damage(tmp_path / "missing.pt") and damage(tmp_path)
+
+
+def test_what_is_wrong_with_a_file_is_told(tmp_path: Path) -> None:
+    path, values = tmp_path / "model_1.pt", torch.arange(1000)
+    torch.save({"a": values}, path)
+    whole = path.read_bytes()
+    place = whole.index(values.numpy().tobytes()) + 99
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert damage(path) == "it is damaged: the check sum of its part 'model_1/data/0' is wrong"
+    path.write_bytes(whole[:-1])
+    assert damage(path) == "it is cut short or damaged, or no checkpoint at all"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"stored")
+    locked, entry = bytearray(path.read_bytes()), path.read_bytes().index(b"PK\x01\x02")
+    assert damage(path) == ""
+    locked[entry + 8] |= 1  # the flags in the directory at the archive's end
+    path.write_bytes(locked)
+    assert damage(path) == "its part 'archive/data.pkl' is packed or locked, as PyTorch writes none"
