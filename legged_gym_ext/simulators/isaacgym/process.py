@@ -79,7 +79,7 @@ class Worker:
         finally:
             other.close()
             os.close(memory_fd)
-        self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        self._lines: collections.deque[bytes] = collections.deque(maxlen=_KEPT_LINES)
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=_keep, args=(self._process.stdout, self._lines), daemon=True)
         self._reader.start()
@@ -140,12 +140,17 @@ class Worker:
         except TimeoutError:
             _kill(self._process)
             late = f"it did not answer within {limit:g} s (sim.isaacgym.{option})"
-            self._fail(what, f"{late}; {words}" if (words := faults.describe(None, list(self._lines))) else late)
+            self._fail(what, f"{late}; {words}" if (words := faults.describe(None, self._said())) else late)
         except ConnectionResetError:
             packet = b""
         if not packet:
             self._fail(what)
         return packet
+
+    def _said(self) -> list[str]:
+        """Return what the worker printed last; whatever it was, these are short lines of text."""
+        texts = (line.decode(errors="replace").rstrip() for line in list(self._lines))
+        return ["".join(letter if letter.isprintable() else " " for letter in text) for text in texts]
 
     def _fail(self, what: str, how: str = "", said: str = "") -> NoReturn:
         """Raise the fault in which the worker ends: ``what`` it was asked for, ``how`` it failed if that is known."""
@@ -153,7 +158,7 @@ class Worker:
             self._process.wait(_END)
         self._reader.join(_END)  # until all is read that it said
         self.close()
-        how = how or faults.describe(self._process.returncode, list(self._lines), said)
+        how = how or faults.describe(self._process.returncode, self._said(), said)
         raise EngineFault(f"the worker of Isaac Gym failed at '{what}': {how}")
 
 
@@ -200,11 +205,9 @@ def _environment(python: str) -> dict[str, str]:
     return environment
 
 
-def _keep(output: IO[bytes], lines: collections.deque[str]) -> None:
-    """Keep what the worker prints, until it ends; whatever it prints, what is kept are short lines of text."""
-    for line in iter(lambda: output.readline(_LONGEST_LINE), b""):
-        text = line.decode(errors="replace").rstrip()
-        lines.append("".join(letter if letter.isprintable() else " " for letter in text))
+def _keep(output: IO[bytes], lines: collections.deque[bytes]) -> None:
+    """Keep what the worker prints, until it ends, as it is: a talkative one must not keep this process busy."""
+    lines.extend(iter(lambda: output.readline(_LONGEST_LINE), b""))
 
 
 def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
