@@ -49,7 +49,7 @@ class Recording:
             self._sinks.append(TensorBoard(folder, begin=lambda writer: begin_tensorboard(writer, config)))
             if config.runner.logger == "wandb":
                 self._sinks.append(WandbSink(self._start, self._opened))
-        self._states: list[code_state.Repository] = []
+        self._states: tuple[code_state.Repository, ...] = ()
         self._hours_before = 0.0
         self._began = time.monotonic()
         self._axes: dict[str, float] = {}
@@ -75,7 +75,7 @@ class Recording:
             return
         self.memory.run_id = self.memory.run_id or secrets.token_hex(4)
         self.memory.group = self._config.runner.wandb_group or self.memory.group or self._folder.name
-        self._states = code_state.repositories()
+        self._states = code_state.at_start()
         self._store_code()
         self._remember()
 

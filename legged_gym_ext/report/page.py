@@ -26,7 +26,8 @@ LARGEST_FILM = 24_000_000
 
 def make_page(folder: Path) -> bytes:
     """Return the web page of the run in ``folder``. The same folder gives the same page."""
-    summary, curves = summarize_run(folder), read_curves(folder)
+    curves = read_curves(folder)
+    summary = summarize_run(folder, curves)
     newest, origin = glance_at_newest(folder), read_origin(folder)
     evaluated, changes = best_evaluation(folder), changes_from_task(folder)
     if evaluated:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,25 +61,31 @@ def repositories() -> list[Repository]:
     return list(found.values())
 
 
-def store(states: list[Repository], run: Path) -> list[Path]:
+@functools.cache
+def at_start() -> tuple[Repository, ...]:
+    """Return :func:`repositories` as they were when a program that trains first asked: what it runs since then."""
+    return tuple(repositories())
+
+
+def store(states: Iterable[Repository], run: Path) -> list[Path]:
     """Write the states into a run's folder, where they are not there yet; return the files.
 
     Raises:
         UserError: They cannot be written.
     """
-    files = [run / FOLDER / f"{state.name}.diff" for state in states]
-    for file, state in zip(files, states, strict=True):
+    files = {run / FOLDER / f"{state.name}.diff": state for state in states}
+    for file, state in files.items():
         if not file.exists():
             write_file(file, state.text)
-    return files
+    return list(files)
 
 
-def code_state() -> list[dict[str, str | bool]]:
-    """Return, of each repository that holds the code, its name, its commit, and whether it is changed since.
+def code_state(states: Iterable[Repository]) -> list[dict[str, str | bool]]:
+    """Return, of each repository, its name, its commit, and whether it is changed since.
 
     Files that git does not keep do not count as a change.
     """
-    return [{"repository": state.name, "commit": state.commit, "changed": bool(state.diff)} for state in repositories()]
+    return [{"repository": state.name, "commit": state.commit, "changed": bool(state.diff)} for state in states]
 
 
 def _is_tracked(file: Path) -> bool:

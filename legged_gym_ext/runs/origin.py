@@ -15,7 +15,7 @@ from typing import Any
 from legged_gym_ext.device.cpu import available_cores
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.atomic import write_file
-from legged_gym_ext.runs.code_state import code_state
+from legged_gym_ext.runs.code_state import at_start, code_state
 
 ORIGIN_FILE = "origin.json"
 PACKAGES = ("legged_gym_ext", "torch", "mujoco", "mujoco-warp", "warp-lang", "rsl-rl-lib", "numpy")
@@ -50,7 +50,7 @@ def origin() -> dict[str, Any]:
             "gpus": _gpus(),
         },
         "versions": {"python": platform.python_version(), **installed_versions()},
-        "code": code_state(),
+        "code": code_state(at_start()),
     }
 
 

@@ -87,10 +87,16 @@ class RunSummary:
         return {**vars(self), "folder": str(self.folder), "levels": dict(self.levels), "success": success}
 
 
-def summarize_run(folder: Path) -> RunSummary:
-    """Return what became of the run in ``folder``; a file that cannot be read says nothing."""
+def summarize_run(folder: Path, curves: Mapping[str, Curve] | None = None) -> RunSummary:
+    """Return what became of the run in ``folder``; a file that cannot be read says nothing.
+
+    Args:
+        folder: The run's.
+        curves: All of its curves, where somebody has read them already.
+    """
     config = _configuration(folder)
-    numbers, curves, files = checkpoint_numbers(folder), read_curves(folder, _TAGS), _files(folder)
+    curves = read_curves(folder, _TAGS) if curves is None else curves
+    numbers, files = checkpoint_numbers(folder), _files(folder)
     newest = glance_at_newest(folder)
     training = [curve for tag, curve in curves.items() if not tag.startswith("Evaluation/")]
     logged = max((int(curve.steps[-1]) for curve in training), default=0)

@@ -291,7 +291,7 @@ def test_imitation_comes_near_to_the_guide() -> None:
     with torch.no_grad():
         guide.actor.mlp[0].weight[:, guide.actor.terrain_columns] *= 8  # type: ignore[index]  # it looks well
     losses = []
-    guide._done = True
+    guide.done = True
     for _ in range(150):
         losses.append(imitation.run(runner.lanes["teacher"]).losses["Imitation/loss"])
     assert imitation.done

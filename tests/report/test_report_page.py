@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +28,12 @@ from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.evaluation.report import write_report
 from legged_gym_ext.report import __main__ as report
+from legged_gym_ext.report import page
 from legged_gym_ext.report.curves import POINTS, thinned
 from legged_gym_ext.report.evaluated import best_evaluation
 from legged_gym_ext.report.page import film_section, make_page
-from legged_gym_ext.runs.events import Curve
+from legged_gym_ext.runs import summary as run_summary
+from legged_gym_ext.runs.events import Curve, read_curves
 from legged_gym_ext.runs.origin import read_origin, write_origin
 from legged_gym_ext.runs.summary import summarize_run
 
@@ -258,3 +261,16 @@ def test_a_run_whose_guide_has_not_ended_is_reported_as_the_guides(
     assert re.search(rf"measure\s+{name}\s", text)
     success = summarize_run(folder).success
     assert success is not None and (success.policy, success.iteration) == ("guide" if ended == 10 else "teacher", ended)
+
+
+def test_a_page_reads_the_log_once_and_says_the_same(run: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def note(path: Path, containing: Sequence[str] = ("",)) -> dict[str, Curve]:
+        read.append(path)
+        return read_curves(path, containing)
+
+    monkeypatch.setattr(page, "read_curves", note)
+    monkeypatch.setattr(run_summary, "read_curves", note)
+    assert make_page(run).decode() == text and read == [run]
+    assert summarize_run(run) == summarize_run(run, read_curves(run))

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import git
 import pytest
+from dummy_env import small_config
 
 import legged_gym_ext
-from legged_gym_ext.runs.code_state import code_state, repositories, store, tracked_files
+from legged_gym_ext.recording.recording import Recording
+from legged_gym_ext.runs import code_state as module
+from legged_gym_ext.runs.code_state import Repository, at_start, code_state, repositories, store, tracked_files
+from legged_gym_ext.runs.origin import read_origin, write_origin
 
 PACKAGE = Path(legged_gym_ext.__file__).resolve()
 
@@ -42,18 +46,18 @@ def test_the_state_is_the_commit_and_whether_files_have_changed_since(
     program.touch()
     monkeypatch.setattr(legged_gym_ext, "__file__", str(program))
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(program), raising=False)
-    assert code_state() == []
+    assert code_state(repositories()) == []
     repository = git.Repo.init(program.parent)
     repository.index.add(["program.py"])
-    assert code_state() == []  # no commit yet
+    assert code_state(repositories()) == []  # no commit yet
     author = git.Actor("a", "a@b")
     commit = repository.index.commit("first", author=author, committer=author).hexsha
     state = {"repository": "mine", "commit": commit, "changed": False}
-    assert code_state() == [state]
+    assert code_state(repositories()) == [state]
     (program.parent / "notes").touch()  # git does not keep it
-    assert code_state() == [state]
+    assert code_state(repositories()) == [state]
     program.write_text("1", "utf-8")
-    assert code_state() == [{**state, "changed": True}]
+    assert code_state(repositories()) == [{**state, "changed": True}]
 
 
 def test_a_repository_is_told_with_its_commit_its_address_and_its_changes(
@@ -87,3 +91,25 @@ def test_this_package_is_kept_by_its_own_repository() -> None:
     program = "from legged_gym_ext.runs.code_state import tracked_files; print(tracked_files())"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.strip() == str([legged_gym_ext.__file__])
+
+
+def test_a_training_asks_git_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For origin.json and for the log."""
+    asked: list[Repository] = []
+
+    def ask() -> list[Repository]:
+        asked.append(Repository("mine", f"{len(asked)}", "", "", "changed"))
+        return asked[-1:]
+
+    monkeypatch.setattr(module, "repositories", ask)
+    at_start.cache_clear()
+    try:
+        write_origin(tmp_path)
+        log = Recording(small_config(logger="tensorboard"), tmp_path)
+        log.open()
+        log.close()
+    finally:
+        at_start.cache_clear()
+    assert len(asked) == 1
+    assert read_origin(tmp_path)["code"] == [{"repository": "mine", "commit": "0", "changed": True}]
+    assert (tmp_path / "git" / "mine.diff").read_text() == asked[0].text

@@ -65,6 +65,8 @@ class Phase(ABC):
     """Name of its row on the console."""
     lane: ClassVar[str]
     """Whose episodes it plays. Phases of one lane go on with the same episodes; a new name makes a new lane."""
+    done: bool = True
+    """Whether nothing is left to be prepared for the phases that wait for that; most prepare nothing."""
 
     @classmethod
     def enabled(cls, config: Config) -> bool:
@@ -90,11 +92,6 @@ class Phase(ABC):
     def make(cls, setting: Setting) -> Self:
         """Make the phase."""
         return cls()
-
-    @property
-    def done(self) -> bool:
-        """Return whether nothing is left to be prepared for the phases that wait for that; most prepare nothing."""
-        return True
 
     @property
     def over(self) -> bool:

@@ -18,8 +18,9 @@ from torch import nn
 from legged_gym_ext.config.schema import Config, GuideConfig, PPOConfig
 from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.lanes import Lane
-from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
+from legged_gym_ext.learning.phases.base import Outcome, Setting
 from legged_gym_ext.learning.phases.ppo import ParkourPPO, TeacherPPO, act_and_learn, rsl_rl_ppo
+from legged_gym_ext.learning.phases.preparation import Preparation
 from legged_gym_ext.learning.storage import ParkourRolloutStorage
 from legged_gym_ext.models.teacher import ScandotsTeacher
 from legged_gym_ext.processes import collectives
@@ -28,7 +29,7 @@ _KIND = "scandots"
 """Of ``teacher.kind``, what it is."""
 
 
-class Guide(Phase):
+class Guide(Preparation):
     """In every iteration, until it is good enough, the guide acts on the teacher's lane and learns from it.
 
     Args:
@@ -39,23 +40,10 @@ class Guide(Phase):
     """
 
     title = "guide"
-    lane = TeacherPPO.lane
 
     def __init__(self, alg: ParkourPPO, config: GuideConfig, enough: float, ppo: PPOConfig) -> None:
+        super().__init__()
         self.alg, self.config, self.enough, self.ppo = alg, config, enough, ppo
-        self.rounds = 0
-        """Iterations so far."""
-        self._done = False
-
-    @classmethod
-    def enabled(cls, config: Config) -> bool:
-        """Return whether the teacher is to be guided."""
-        return config.guided
-
-    @classmethod
-    def learns(cls, config: Config) -> bool:
-        """Return whether the teacher is still being trained."""
-        return TeacherPPO.learns(config)
 
     @classmethod
     def steps(cls, config: Config) -> int:
@@ -82,16 +70,6 @@ class Guide(Phase):
         return cls(alg, config.guide, level_that_is_enough(config), config.ppo)
 
     @property
-    def done(self) -> bool:
-        """Return whether it has learned enough."""
-        return self._done
-
-    @property
-    def over(self) -> bool:
-        """Return whether it has."""
-        return self.done
-
-    @property
     def actor(self) -> ScandotsTeacher:
         """Return the guide itself."""
         actor = self.alg.actor
@@ -99,7 +77,7 @@ class Guide(Phase):
         return actor
 
     def due(self, iteration: int) -> bool:
-        """Return whether it has not."""
+        """Return whether it has not learned enough."""
         return not self.done
 
     def run(self, lane: Lane) -> Outcome:
@@ -107,7 +85,7 @@ class Guide(Phase):
         outcome = act_and_learn(self.alg, lane, self.ppo, "Guide", "guide_")
         self.rounds += 1
         level = collectives.mean(lane.statistics.level)
-        self._done = level >= self.enough or self.rounds >= self.config.iterations
+        self.done = level >= self.enough or self.rounds >= self.config.iterations
         return outcome
 
     def policy(self) -> MLPModel | None:
@@ -118,10 +96,6 @@ class Guide(Phase):
     def policy_name(self) -> str:
         """Return that it is the guide, and not the teacher."""
         return self.title
-
-    def skip(self) -> None:
-        """Leave the teacher to itself."""
-        self._done = True
 
     def count_anew(self) -> None:
         """Learn on for as long as this run says, if it has not learned enough."""
@@ -137,7 +111,7 @@ class Guide(Phase):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, but with the learning rate that this run was given."""
-        self.rounds, self._done = int(state["rounds"]), bool(state["done"])
+        self.load_progress(state)
         self.alg.load(state["algorithm"], load_cfg=None, strict=True)
         self.alg.updates.check_loaded()
         self.alg.go_on_from(self.alg.learning_rate, self.ppo.learning_rate, self.ppo.schedule)

@@ -19,9 +19,10 @@ from legged_gym_ext.config.schema import Config, GuideConfig
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.learning import networks
 from legged_gym_ext.learning.lanes import Lane
-from legged_gym_ext.learning.phases.base import Outcome, Phase, Setting
+from legged_gym_ext.learning.phases.base import Outcome, Setting
 from legged_gym_ext.learning.phases.guide import Guide
-from legged_gym_ext.learning.phases.ppo import ParkourPPO, TeacherPPO
+from legged_gym_ext.learning.phases.ppo import ParkourPPO
+from legged_gym_ext.learning.phases.preparation import Preparation
 from legged_gym_ext.learning.statistics import EpisodeStatistics
 from legged_gym_ext.learning.storage import LabelStorage
 from legged_gym_ext.learning.symmetry import BatchMirror
@@ -33,7 +34,7 @@ _LAST_RATE = 0.1
 """The learning rate of the last round, as a share of the first one's."""
 
 
-class Imitation(Phase):
+class Imitation(Preparation):
     """Once the guide is good enough, the teacher learns to do the same; then PPO goes on with it.
 
     Args:
@@ -45,29 +46,16 @@ class Imitation(Phase):
     """
 
     title = "imitation"
-    lane = TeacherPPO.lane
 
     def __init__(
         self, guide: Guide, alg: ParkourPPO, storage: LabelStorage, mirror: BatchMirror | None, config: GuideConfig
     ) -> None:
+        super().__init__()
         self.guide, self.alg, self.storage, self.mirror, self.config = guide, alg, storage, mirror, config
-        self.rounds = 0
-        """Rounds so far."""
-        self._done = False
         assert isinstance(alg.actor, DepthTeacher)
         self.teacher = alg.actor
         self.optimizer = torch.optim.Adam(self.teacher.mlp.parameters(), lr=config.learning_rate, fused=True)
         self.updates = SoundUpdates(self.optimizer)
-
-    @classmethod
-    def enabled(cls, config: Config) -> bool:
-        """Return whether the teacher is to be guided."""
-        return Guide.enabled(config)
-
-    @classmethod
-    def learns(cls, config: Config) -> bool:
-        """Return whether the teacher is still being trained."""
-        return Guide.learns(config)
 
     @classmethod
     def steps(cls, config: Config) -> int:
@@ -94,16 +82,6 @@ class Imitation(Phase):
             assert isinstance(env, ParkourEnv)
             mirror = BatchMirror(env, device)
         return cls(guide, alg, storage, mirror, config.guide)
-
-    @property
-    def done(self) -> bool:
-        """Return whether the teacher has learned what the guide can do, and PPO goes on with it."""
-        return self._done
-
-    @property
-    def over(self) -> bool:
-        """Return whether it has."""
-        return self.done
 
     @property
     def beta(self) -> float:
@@ -176,10 +154,6 @@ class Imitation(Phase):
         """Return whose network it is."""
         return self.lane if self.rounds > 0 else self.guide.policy_name
 
-    def skip(self) -> None:
-        """Leave the teacher as it is."""
-        self._done = True
-
     def count_anew(self) -> None:
         """Begin anew, if it is not over: its rounds build on each other, and do not take long."""
         self.rounds = 0
@@ -195,13 +169,13 @@ class Imitation(Phase):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
-        self.rounds, self._done = int(state["rounds"]), bool(state["done"])
+        self.load_progress(state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates.check_loaded()
 
     def _hand_over(self) -> None:
         """Give PPO what the guide has besides its actor: the noise, the critic, and the learning rate."""
-        self._done = True
+        self.done = True
         guide, alg = self.guide.alg, self.alg
         alg.critic.load_state_dict(guide.critic.state_dict())
         alg.go_on_from(guide.learning_rate, alg.optimizer.param_groups[0]["initial_lr"], alg.schedule)
