@@ -118,7 +118,8 @@ class ControlLoop:
 
     Everything that can go wrong leads to damping, which is latched: by e-stop (``operator.stop``), SIGINT, SIGTERM or
     SIGHUP (unless that is ignored, as under ``nohup``), the policy's own decision, a state that is missing, old, frozen
-    or not finite, overruns, any exception, and the end of the run. If this thread hangs, :class:`~legged_gym_ext.deploy.hardware.watchdog.Watchdog` does it.
+    or not finite, overruns, any exception, and the end of the run. If this thread hangs,
+    :class:`~legged_gym_ext.deploy.hardware.watchdog.Watchdog` does it.
 
     Args:
         policy: Made with the driver's joint names and camera.
