@@ -13,7 +13,7 @@ from torch import Tensor
 from legged_gym_ext.deploy.specification import Action, Camera, Interval, Observation, Safety
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.parkour_env import ParkourEnv
-from legged_gym_ext.evaluation.rollout import spread_levels
+from legged_gym_ext.evaluation.rollout import Step, play, spread_levels
 from legged_gym_ext.groups import DEPTH, NEW_FRAME
 from legged_gym_ext.models.student import Student
 from legged_gym_ext.robot import Robot
@@ -26,20 +26,6 @@ RANGE_MARGIN = 0.25
 RATE_MARGIN = 0.5
 """Of what was seen. The rollout has no disturbances; under all of them, these margins left the pretrained policy alone
 in 588 of 589 episodes that reached the end (docs/RESULTS.md)."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One control step of all robots, each tensor (num_envs, ...)."""
-
-    observations: TensorDict
-    actions: Tensor
-    """As the student gives them, before they are clipped."""
-    begins: Tensor
-    """Whether the episode begins with this step, bool."""
-    ends: Tensor
-    """Whether it ends with this step, bool."""
-    outcome: Tensor
 
 
 @dataclass(frozen=True)
@@ -76,20 +62,18 @@ class Seen:
     commands: list[Interval]
 
 
-def steps(env: ParkourEnv, student: Student, levels: int) -> Iterator[Step]:
-    """Let the student act from fresh episodes, on all kinds of terrain at the first ``levels`` levels."""
-    device = next(student.parameters()).device
+def steps(env: ParkourEnv, student: Student, levels: int) -> Iterator[tuple[Tensor, Step]]:
+    """Let the student act from fresh episodes, on all kinds of terrain at the first ``levels`` levels.
+
+    Yields:
+        Whose episode begins with a step, (num_envs,) bool, and the step.
+    """
     kinds = env.library.assign_kinds(env.num_envs)
-    observations = env.place(kinds, spread_levels(kinds, levels))
+    env.place(kinds, spread_levels(kinds, levels))
     begins = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
-    student.reset()
-    while True:
-        with torch.no_grad():
-            actions = student(observations.to(device)).to(env.device)
-            following, _, dones, extras = env.step(actions)
-            student.reset(dones.to(device))
-        yield Step(observations, actions, begins, dones.bool(), extras["outcome"])
-        observations, begins = following, dones.bool()
+    for step in play(env, student, next(student.parameters()).device):
+        yield begins, step
+        begins = step.dones
 
 
 def raw_vectors(student: Student, observations: TensorDict, table: Sequence[Observation]) -> dict[str, Tensor]:
@@ -105,13 +89,13 @@ def raw_vectors(student: Student, observations: TensorDict, table: Sequence[Obse
 def record(env: ParkourEnv, student: Student, levels: int, table: Sequence[Observation], camera: Camera) -> Golden:
     """Return the first steps of one robot, the middle one."""
     robot, frames, rows = env.num_envs // 2, [], []
-    for step in steps(env, student, levels):
+    for begins, step in steps(env, student, levels):
         seen = step.observations[robot]
         if not frames or seen[NEW_FRAME].item() > 0:
             image = seen[DEPTH].double().cpu().numpy().reshape(camera.rows, camera.columns)
             frames.append((camera.near + (image + 0.5) * (camera.far - camera.near)).astype(np.float32))
         vectors = {name: part[robot] for name, part in raw_vectors(student, step.observations, table).items()}
-        rows.append((len(frames) - 1, step.begins[robot], vectors, step.actions[robot]))
+        rows.append((len(frames) - 1, begins[robot], vectors, step.actions[robot]))
         if len(rows) == GOLDEN_STEPS:
             break
     frame, begins, vectors, actions = zip(*rows, strict=True)
@@ -129,7 +113,7 @@ def watch(env: ParkourEnv, student: Student, levels: int, table: Sequence[Observ
     scale, offset = (torch.tensor(numbers, device=env.device) for numbers in (action.scale, action.offset))
     outcome = torch.full((env.num_envs,), Outcome.RUNNING, device=env.device)
     low = high = rate = before = command_low = command_high = torch.zeros(())
-    for count, step in enumerate(steps(env, student, levels)):
+    for count, (_, step) in enumerate(steps(env, student, levels)):
         vectors = raw_vectors(student, step.observations, table)
         target = offset + scale * step.actions.clamp(-action.clip, action.clip)
         command = vectors["commands"]
@@ -142,7 +126,7 @@ def watch(env: ParkourEnv, student: Student, levels: int, table: Sequence[Observ
         command_low = torch.where(running, command_low.minimum(command), command_low)
         command_high = torch.where(running, command_high.maximum(command), command_high)
         before = target
-        outcome = torch.where(step.ends & running[:, 0], step.outcome, outcome)
+        outcome = torch.where(step.dones & running[:, 0], step.extras["outcome"], outcome)
         if bool((outcome != Outcome.RUNNING).all()):
             break
     finished = outcome == Outcome.FINISHED

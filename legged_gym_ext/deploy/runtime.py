@@ -1215,6 +1215,9 @@ def check(folder: str | Path, seconds: float = 1.0) -> list[str]:
     except PolicyError as error:
         if str(error) not in problems:
             problems.append(str(error))
+    except Exception:  # what is changed fails in any way; that it is changed has been found
+        if not problems:
+            raise
     return problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,8 @@ from legged_gym_ext.evaluation.benchmark import CAMERA_NOISE, PARKOUR_V1, comman
 from legged_gym_ext.terrain.kinds import only
 
 if TYPE_CHECKING:
+    from tensordict import TensorDict
+
     from legged_gym_ext.config.schema import Config
     from legged_gym_ext.envs.parkour_env import ParkourEnv
     from legged_gym_ext.evaluation.outcomes import EpisodeCount
@@ -109,28 +112,39 @@ def examples(kinds: Tensor) -> list[int]:
     return [environments[len(environments) // 2] for environments in members]
 
 
-Step = tuple[Tensor, Tensor, dict[str, Any]]
-"""Rewards (num_envs,), dones (num_envs,) bool and extras of a step of all environments."""
+@dataclass(frozen=True)
+class Step:
+    """A control step of all environments, each tensor (num_envs, ...)."""
+
+    observations: TensorDict
+    """What the policy saw."""
+    actions: Tensor
+    """As the policy gave them, before they are clipped."""
+    rewards: Tensor
+    dones: Tensor
+    """Whether the episode ends with this step, bool."""
+    extras: dict[str, Any]
 
 
 def play(env: ParkourEnv, policy: MLPModel, device: torch.device) -> Iterator[Step]:
-    """Let ``policy`` act in ``env`` from fresh episodes; yield what each step brings."""
+    """Let ``policy`` act in ``env`` from fresh episodes."""
     observations = env.get_observations()
     policy.reset()
     while True:
         with torch.no_grad():
             actions = policy(observations.to(device)).to(env.device)
-            observations, rewards, dones, extras = env.step(actions)
+            following, rewards, dones, extras = env.step(actions)
             policy.reset(dones.to(device))
-        yield rewards, dones.bool(), extras
+        yield Step(observations, actions, rewards, dones.bool(), extras)
+        observations = following
 
 
 def run(env: ParkourEnv, policy: MLPModel, device: torch.device, count: EpisodeCount, show: Show) -> None:
     """Play until all episodes that count have ended; where somebody watches, until the viewer is closed or Ctrl-C."""
     try:
-        for rewards, dones, extras in play(env, policy, device):
-            count.add(rewards, dones, extras)
-            show.add(dones)
+        for step in play(env, policy, device):
+            count.add(step.rewards, step.dones, step.extras)
+            show.add(step.dones)
             if not show.live.is_open() if show.live else count.complete:
                 break
     except KeyboardInterrupt:

@@ -114,8 +114,8 @@ def film_one(env: ParkourEnv, policy: MLPModel, film: Film, seconds: float, seed
     kind, level = torch.tensor(places).unbind(dim=1)
     env.place(kind, level, torch.zeros_like(kind), seed)
     recorder = Recorder(env, range(len(film.clips)), seconds / len(film.clips), again=True)
-    for _, dones, _ in play(env, policy, device):
-        recorder.add(dones)
+    for step in play(env, policy, device):
+        recorder.add(step.dones)
         if recorder.complete:
             break
     path = Path(film.path)

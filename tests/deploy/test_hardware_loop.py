@@ -559,6 +559,25 @@ def test_a_robot_that_starts_again_is_another_one() -> None:
     assert robots[1].rejected["for another robot, or for this one before it started"] >= 3
 
 
+def test_the_stops_of_a_robots_joints_hold_them_and_let_them_go() -> None:
+    rig = Rig(going(duration=2.0))
+    low, high = np.array(POSE) - 0.1, np.array(POSE) + 0.1
+    rig.robot = LoopbackRobot(rig.robot.description, pose=np.array(POSE), stops=np.stack([low, high], axis=1))
+    rig.connect()
+    rig.policy.targets = lambda state: np.where(np.floor(2.5 * rig.time.now()) % 2 == 0, high + 1.0, low - 1.0)
+    seen: list[np.ndarray] = []
+    rig.time.every.append(lambda now: seen.append(np.array([rig.robot.joint_pos, rig.robot.joint_vel])))
+    rig.run()
+    assert names(rig)[2] == "policy"
+    angles, speeds = np.stack(seen, axis=1)
+    assert (angles >= low).all() and (angles <= high).all()
+    lowest, highest = np.array(SPECIFICATION["safety"]["target_range"]).T  # no target is beyond these
+    for limit, pushed in ((low, lowest < low - 0.05), (high, highest > high + 0.05)):
+        there = angles == limit
+        assert pushed.sum() >= 8 and there[:, pushed].any(axis=0).all()
+        assert not speeds[there].any()
+
+
 def test_a_driver_that_was_stopped_sends_nothing_else() -> None:
     rig = Rig(Options())
     rig.driver.stop()

@@ -198,6 +198,9 @@ class Scripted:
     def place(self, kinds: torch.Tensor, levels: torch.Tensor) -> TensorDict:
         return self.observe()
 
+    def get_observations(self) -> TensorDict:
+        return self.observe()
+
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, None, torch.Tensor, dict[str, torch.Tensor]]:
         self.time += 1
         dones = torch.tensor([end == self.time for end, _ in self.ends])

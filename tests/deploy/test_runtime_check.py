@@ -105,6 +105,7 @@ def test_a_changed_byte_is_found(folder: Path, name: str):
         lambda text: text.replace("150.0", "250.0", 1),  # a gain
         lambda text: text.replace("robot.urdf: ", "robot.urd: "),  # a file's name
         lambda text: text[: text.index("sha256: ")],
+        lambda text: text.replace("columns: 16", "columns: 1.0e+30"),  # of which NumPy makes no image
         lambda text: text[:-2] + "\n",
         lambda text: text + "notes: mine\n",
     ],
@@ -117,7 +118,6 @@ def test_a_changed_specification_is_found(folder: Path, change: Callable[[str], 
     message = f"{path} is changed, or of an older export: its last line is not its checksum"
     assert refusal(folder) == message
     assert check(folder, seconds=0.0)[0] == message
-    Policy(folder, verify=False)
 
 
 @pytest.mark.parametrize("name", [*GRAPHS, "golden.npz", "robot.urdf"])

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from legged_gym_ext.config.cli import Parser, main_guard
 from legged_gym_ext.deploy.hardware.clock import Clock, MonotonicClock
@@ -129,6 +130,7 @@ class LoopbackRobot:
     Args:
         description: What it says of itself.
         pose: Angles at the start, (n,), rad; zeros if not given.
+        stops: Between which angles each joint can move, (n, 2), rad; as far as it likes if not given.
         faults: What goes wrong.
         seed: Of noise and faults.
     """
@@ -138,6 +140,7 @@ class LoopbackRobot:
         description: RobotDescription,
         *,
         pose: np.ndarray | None = None,
+        stops: ArrayLike | None = None,
         faults: Faults | None = None,
         seed: int = 0,
     ) -> None:
@@ -146,6 +149,7 @@ class LoopbackRobot:
         self.faults = faults or Faults()
         self.joint_pos = np.zeros(joints) if pose is None else np.array(pose, dtype=float)
         self.joint_vel = np.zeros(joints)
+        self._stops = np.array([(-math.inf, math.inf)] * joints if stops is None else stops).T
         self.received: list[Received] = []
         """All commands that were followed, in order."""
         self.packets = 0
@@ -244,7 +248,9 @@ class LoopbackRobot:
         command, limit = self._command, np.array(self.description.torque_limits)
         pull = np.clip(command.stiffness * (command.position - self.joint_pos), -limit, limit)
         self.joint_vel = (self.joint_vel + STEP / INERTIA * pull) / (1 + STEP / INERTIA * command.damping)
-        self.joint_pos = self.joint_pos + STEP * self.joint_vel
+        free = self.joint_pos + STEP * self.joint_vel
+        self.joint_pos = np.clip(free, *self._stops)
+        self.joint_vel = np.where(self.joint_pos == free, self.joint_vel, 0.0)
 
     def _speak(self, now: float) -> None:
         """Send what is due: of each kind the newest, if several would be."""
@@ -333,7 +339,8 @@ def main(argv: list[str]) -> None:
         specification = read_specification(args.folder)
     except PolicyError as error:
         raise UserError(str(error)) from None
-    robot = LoopbackRobot(robot_for(specification))
+    # In the air a policy that was made for the ground swings legs to their stops, which hold them.
+    robot = LoopbackRobot(robot_for(specification), stops=specification["robot"]["joint_pos_limits"])
     transport = UdpTransport(read_address(args.here, "--here"), read_address(args.host, "--host"))
     print(f"robot at {args.here}, sending to {args.host}", flush=True)
     reason = ""
