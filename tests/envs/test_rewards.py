@@ -213,3 +213,34 @@ def test_weights_at_the_start_need_a_level_at_which_they_end() -> None:
     config.rewards.weights, config.rewards.start_weights = {"alive": 1.0}, {"alive": 3.0}
     env = ParkourEnv(config, 2, CPU)
     assert env.step(torch.zeros(2, 10))[1].tolist() == pytest.approx([env.dt] * 2)
+
+
+def test_terms_that_weigh_something_at_some_level_count_and_no_others() -> None:
+    config = plain_config().rewards
+    config.weights = {"alive": 1.0, "flight": 0.0, "torques": 0.0, "joint_vel": 0.0, "lin_vel_z": 2.0}
+    config.start_weights = {"alive": 0.0, "flight": 1.0, "joint_vel": 0.0, "orientation": -3.0, "collision": 0.0}
+    config.full_at_level = 2
+    weights, levels = rewards.Weights(config, CPU), torch.tensor([0, 1, 2, 3])
+    assert weights.names == ["alive", "flight", "lin_vel_z", "orientation"]
+    expected = [[0, 1, 2, -3], [0.5, 0.5, 2, -1.5], [1, 0, 2, 0], [1, 0, 2, 0]]
+    assert weights.at(levels).tolist() == expected
+    config.full_at_level = 0  # no level at which they begin
+    weights = rewards.Weights(config, CPU)
+    assert weights.names == ["alive", "lin_vel_z"] and weights.at(levels).tolist() == [1, 2]
+    config.full_at_level = 1
+    assert rewards.Weights(config, CPU).at(levels[:2]).tolist() == [expected[0], expected[2]]
+
+
+def test_a_term_that_there_is_not_and_weights_that_are_all_zero_are_one_clear_line() -> None:
+    for key in ("weights", "start_weights"):
+        config = plain_config().rewards
+        setattr(config, key, {"tracking_yaaw": 1.0})
+        with pytest.raises(UserError) as caught:
+            rewards.Weights(config, CPU)
+        line = f"unknown reward term in rewards.{key} 'tracking_yaaw' (did you mean 'tracking_yaw'?); allowed: "
+        assert str(caught.value).startswith(line)
+    config.weights = {"alive": 0.0}
+    config.start_weights = {}
+    with pytest.raises(UserError) as caught:
+        rewards.Weights(config, CPU)
+    assert str(caught.value) == "rewards.weights: no reward term has a weight other than 0"

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
-    "envs/observations": ("tests/envs/test_env.py", "tests/envs/test_env_wiring.py"),
-    "envs/rewards": ("tests/envs/test_rewards.py",),
+    "envs/observations": (
+        "tests/envs/test_env_wiring.py::test_every_block_of_the_privileged_group_is_the_state",
+        "tests/envs/test_env_wiring.py::test_proprioception_and_clock_are_the_state",
+        "tests/envs/test_env_wiring.py::test_noise_has_the_configured_amplitude_in_the_scale_of_each_number",
+        "tests/envs/test_observations.py",
+        "tests/learning/test_symmetry.py",
+    ),
+    "envs/rewards": (
+        "tests/envs/test_rewards.py::test_each_term_is_what_its_definition_says",
+        "tests/envs/test_rewards.py::test_terms_that_weigh_something_at_some_level_count_and_no_others",
+        "tests/envs/test_rewards.py::test_a_term_that_there_is_not_and_weights_that_are_all_zero_are_one_clear_line",
+    ),
     "learning/frames": ("tests/learning/test_frames.py",),
     "learning/phases/distillation": (
         "tests/learning/test_distillation.py",
