@@ -33,7 +33,7 @@ class Lane:
         self.snapshot = self._env.snapshot()
 
     def join(self) -> None:
-        """Go on from where the environment is between turns, and so at the levels that the first lane has climbed to."""
+        """Go on from where the environment is between turns: at the levels that the first lane has climbed to."""
         if self.snapshot is not None:
             self.begin()
 
