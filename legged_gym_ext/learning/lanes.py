@@ -32,6 +32,11 @@ class Lane:
         """Have episodes of its own from now on, which begin where the environment is."""
         self.snapshot = self._env.snapshot()
 
+    def join(self) -> None:
+        """Go on from where the environment is between turns: at the levels that the first lane has climbed to."""
+        if self.snapshot is not None:
+            self.begin()
+
     def state(self) -> dict[str, Any]:
         """Return where the lane left the environment."""
         return self._env.snapshot() if self.snapshot is None else self.snapshot

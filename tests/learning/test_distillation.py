@@ -156,6 +156,29 @@ def test_the_student_begins_as_the_teacher_once() -> None:
                 parameter += 0.1
 
 
+def test_the_student_begins_where_the_teacher_is_once() -> None:
+    """With what the teacher has before it, and so on its levels; from then on its episodes are its own."""
+    env, dagger = make(steps_per_env=4)
+    lane = Lane(env, "cpu")
+    lane.begin()
+    began = []
+
+    def first_seen() -> torch.Tensor:
+        dagger.run(lane)
+        return dagger.observations["proprio"][0].clone()
+
+    for _ in range(2):
+        for _ in range(3):
+            env.step(torch.randn(env.num_envs, env.num_actions))
+        began.append(env.get_observations()["proprio"].clone())
+        teachers, students = began[-1], first_seen()
+        assert torch.equal(env.get_observations()["proprio"], teachers), "the teacher's episodes went on without it"
+        assert torch.equal(students, teachers) == (len(began) == 1)
+    with lane.turn():
+        left = env.get_observations()["proprio"].clone()
+    assert torch.equal(first_seen(), left)
+
+
 def test_the_teacher_acts_in_its_share_of_environments_and_the_share_decays() -> None:
     env, dagger = make(num_envs=40, beta=0.5, beta_decay=0.5, steps_per_env=4)
     shares = []

@@ -180,11 +180,12 @@ class Distillation(Phase):
         return collectives.mean(self.teacher_statistics.level) >= start_level
 
     def run(self, lane: Lane) -> Outcome:
-        """Collect and learn; the first time, begin with the teacher's weights."""
+        """Collect and learn; the first time, begin with the teacher's weights and where the teacher is."""
         start = time.perf_counter()
         if self.rounds == 0:
             self.student.init_from_teacher(self.teacher, self.init_from_teacher)
             broadcast_module(self.student)  # some of its weights are random
+            lane.join()  # it follows within a few rounds: from level 0 it would climb for hundreds of iterations
         with lane.turn() as env:
             self.collect(env, lane.statistics)
         barrier()
