@@ -21,7 +21,8 @@ def unknown(what: str, name: object, allowed: Iterable[str]) -> UserError:
     choices = sorted(allowed)
     close = difflib.get_close_matches(str(name), choices, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
-    return UserError(f"unknown {what} '{printable(str(name))}'{hint}; allowed: {', '.join(choices)}")
+    listed = f"allowed: {', '.join(choices)}" if choices else "there is none"
+    return UserError(f"unknown {what} '{printable(str(name))}'{hint}; {listed}")
 
 
 def reason_of(error: BaseException) -> str:

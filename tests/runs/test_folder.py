@@ -16,7 +16,14 @@ from legged_gym_ext.config.files import load_saved_config
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.runs.checkpoint import save_checkpoint
-from legged_gym_ext.runs.folder import checkpoint_numbers, create_run_folder, find_checkpoint, find_run, find_saved
+from legged_gym_ext.runs.folder import (
+    checkpoint_numbers,
+    create_run_folder,
+    find_checkpoint,
+    find_run,
+    find_run_folder,
+    find_saved,
+)
 
 
 def test_run_folder_holds_the_whole_configuration(logs: Path) -> None:
@@ -111,3 +118,12 @@ def test_a_folder_whose_configuration_cannot_be_written_is_taken_away(
 def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
     make(tmp_path, small_config(save_interval=1, keep_checkpoints=2)).learn(4)
     assert checkpoint_numbers(tmp_path) == [3, 4]
+
+
+def test_where_there_is_no_run_a_name_is_told_to_be_of_none(logs: Path) -> None:
+    with pytest.raises(UserError, match=r"^unknown run 'walk'; there is none$"):
+        find_run_folder("walk")
+    make_run(config_of("--run_name=walk"))
+    name = next(logs.glob("*/*")).name
+    with pytest.raises(UserError, match=rf"^unknown run '{name}s' \(did you mean '{name}'\?\); allowed: {name}$"):
+        find_run_folder(f"{name}s")
