@@ -232,7 +232,7 @@ def test_what_goes_wrong_in_the_physics_is_told(capsys: pytest.CaptureFixture[st
     assert "health" not in capsys.readouterr().out
     overflow.fill_(3.0)
     runner.learn(1)
-    line = "  health          teacher overflow 3   student overflow 3   environments per step\n"
+    line = "  health          teacher: overflow 3, student: overflow 3 (environments per step)\n"
     assert line in capsys.readouterr().out
 
 

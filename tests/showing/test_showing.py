@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def make(folder: Path | None, *overrides: str) -> tuple[ParkourRunner, list[tupl
             assert not isinstance(medium, Video) or medium.path.exists()
             shown.append((step, medium.tag))
 
-    def add(scalars: Mapping[str, float], step: int) -> None:
+    def add(scalars: Mapping[str, float], step: int, turns: Mapping[str, Collection[str]]) -> None:
         shown.extend((step, tag) for tag in scalars if tag == "Perf/media_time")
 
     runner.journal.recording.show = show  # type: ignore[method-assign]
