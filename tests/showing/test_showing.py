@@ -53,7 +53,7 @@ def make(folder: Path | None, *overrides: str) -> tuple[ParkourRunner, list[tupl
             assert not isinstance(medium, Video) or medium.path.exists()
             shown.append((step, medium.tag))
 
-    def add(scalars: Mapping[str, float], step: int, turns: Mapping[str, Collection[str]]) -> None:
+    def add(scalars: Mapping[str, float], step: int, turns: Mapping[str, Collection[str]] | None = None) -> None:
         shown.extend((step, tag) for tag in scalars if tag == "Perf/media_time")
 
     runner.journal.recording.show = show  # type: ignore[method-assign]
