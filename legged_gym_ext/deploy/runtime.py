@@ -54,8 +54,6 @@ FORMAT = "legged_gym_ext.policy"
 VERSION = 1
 """Counts up whenever a program of before could not run a folder, or would run it wrong."""
 SPECIFICATION = "policy.yaml"
-SEAL = "sha256: "
-"""What the last line of policy.yaml begins with: the checksum of all lines before it follows."""
 WHOLE, ENCODER, ACTOR, GOLDEN = "policy.onnx", "depth_encoder.onnx", "student_actor.onnx", "golden.npz"
 
 # The observations, by the names that they have in policy.yaml and as inputs of the networks.
@@ -1078,10 +1076,15 @@ def file_problems(folder: Path, spec: dict[str, Any], verify: bool = True) -> li
     return [problem for problem in problems if problem]
 
 
+def seal(lines: bytes) -> bytes:
+    """Return the last line of policy.yaml: the checksum of all lines before it."""
+    return f"sha256: {hashlib.sha256(lines).hexdigest()}\n".encode()
+
+
 def _seal_problem(path: Path) -> str:
     """Return whether policy.yaml is not what its last line says; empty if it is."""
     *lines, last = path.read_bytes().splitlines(keepends=True)
-    if last == f"{SEAL}{hashlib.sha256(b''.join(lines)).hexdigest()}\n".encode():
+    if last == seal(b"".join(lines)):
         return ""
     return f"{path} is changed, or of an older export: its last line is not its checksum"
 

@@ -5,7 +5,6 @@ Vectors of joints are in the order of the actions. SI units; quaternions (w, x, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import platform
 import xml.etree.ElementTree as ET
@@ -22,7 +21,7 @@ from rsl_rl.modules import EmpiricalNormalization
 
 from legged_gym_ext import __version__
 from legged_gym_ext.config.schema import CameraConfig, Config
-from legged_gym_ext.deploy.runtime import FORMAT, SEAL, VERSION
+from legged_gym_ext.deploy.runtime import FORMAT, VERSION, seal
 from legged_gym_ext.envs.observations import OTHERS, PROPRIO_TERMS, Term
 from legged_gym_ext.errors import UserError
 from legged_gym_ext.groups import PROPRIO
@@ -191,7 +190,7 @@ def to_yaml(specification: Specification, files: Mapping[str, str]) -> str:
     content = {"format": FORMAT, "version": VERSION, **asdict(specification)}
     text = yaml.safe_dump(_plain(content), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
     text += yaml.safe_dump({"files": dict(files)}, sort_keys=False, default_flow_style=False, width=120)
-    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+    return text + seal(text.encode()).decode()
 
 
 def specify(
