@@ -38,10 +38,13 @@ def main() -> None:
 
 
 def _kill(folder: Path, undisturbed: Path, seconds: float, wanted: int, dice: random.Random) -> None:
-    """Interrupt trainings that often, whatever number of trainings that takes."""
+    """Interrupt trainings that often, whatever number of trainings that takes; Ctrl-C ends it with what was counted."""
     counts, done, trainings, began = Counter[str](), 0, 0, time.monotonic()
     while done < wanted:
-        counts += kills.chain(folder / f"chain{trainings}", undisturbed, seconds, dice)
+        try:
+            counts += kills.chain(folder / f"chain{trainings}", undisturbed, seconds, dice)
+        except KeyboardInterrupt:
+            break
         shutil.rmtree(folder / f"chain{trainings}")
         trainings += 1
         done = counts.total() - counts["too late"]
