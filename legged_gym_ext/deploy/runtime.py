@@ -33,6 +33,7 @@ import difflib
 import hashlib
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -250,6 +251,8 @@ class Policy:
         clock: Callable[[], float] = time.monotonic,
         verify: bool = True,
     ) -> None:
+        if not isinstance(folder, (str, os.PathLike)):
+            raise InputError(f"folder: expected the path of a policy folder, got {folder!r}")
         self.folder = Path(folder)
         self.specification: dict[str, Any] = read_specification(self.folder)
         """The content of policy.yaml; its vectors are in the policy's order of joints."""
@@ -1535,4 +1538,6 @@ def main(arguments: Sequence[str], name: str = Path(__file__).name, default: Pat
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads only the first lines (head) ends it quietly
     sys.exit(main(sys.argv[1:]))

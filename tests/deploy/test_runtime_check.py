@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import yaml
 
 from legged_gym_ext import paths
 from legged_gym_ext.deploy import runtime
-from legged_gym_ext.deploy.runtime import FolderError, Policy, check, main
+from legged_gym_ext.deploy.runtime import FolderError, InputError, Policy, check, main
 
 GRAPHS = ("policy.onnx", "depth_encoder.onnx", "student_actor.onnx")
 
@@ -383,6 +384,22 @@ def test_the_file_in_the_folder_stands_alone(folder: Path):
     result = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith("all is well\n")
+
+
+def test_a_reader_of_the_first_lines_ends_it_quietly(folder: Path):
+    """``python policy_runtime.py --check | head -1``, with a reader that is gone before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(folder / "policy_runtime.py"), "--check"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.stderr, done.returncode) == ("", -signal.SIGPIPE)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"folder"])
+def test_what_is_no_path_is_refused(wrong: Any):
+    with pytest.raises(InputError, match="path of a policy folder"):
+        Policy(wrong)
 
 
 @pytest.mark.parametrize("module", ["policy_runtime", "legged_gym_ext.deploy.parity"])
