@@ -125,7 +125,9 @@ class Journal:
         }
         found = self._losses | {title: tags for title, tags in losses.items() if tags}
         self._losses = {title: tags for title, tags in found.items() if title not in over}
-        self._logs = {lane: self._logs.get(lane, {}) | log for lane, log in logs.items()}
+        self._logs = {
+            lane: {**log, **self._logs.get(lane, {}), **log} for lane, log in logs.items()
+        }  # in the order of log
         shown = {names[lane]: summary for lane, summary in lanes.items()}
 
         def make() -> RenderableType:
