@@ -26,7 +26,7 @@ def main(num_envs: int = 256, rounds: int = 20) -> None:
     """Measure and print the ratios: median, least and largest of the rounds."""
     config = settle(load_config("parkour_depth", [f"env.num_envs={num_envs}", "sim.device=cpu"]))
     env = ParkourEnv(config, num_envs, torch.device("cpu"))
-    watcher = Watcher(env, ("teacher",))
+    watcher = Watcher(env, {"teacher": "teacher"})
     actions = 0.3 * torch.randn(STEPS, num_envs, env.num_actions)
 
     def measure(attached: bool, wanted: bool) -> float:

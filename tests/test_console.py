@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -18,10 +19,13 @@ from pathlib import Path
 
 import pyte
 import pytest
+from console_picture import picture
+from status_program import status
 
 from legged_gym_ext.console import Board
 
 PROGRAM = Path(__file__).parent / "status_program.py"
+PICTURE = Path(__file__).parents[1] / "docs" / "console.svg"
 FROM_OUTSIDE = ("NO_COLOR", "TERM", "PYTHONIOENCODING", "COLUMNS", "LINES")
 """What says how a terminal is, and is not to be that of the tests' own; pytest-xdist sets the last two."""
 
@@ -106,6 +110,23 @@ def test_the_status_is_drawn_in_its_place_and_lines_stand_above_it() -> None:
     assert "after" in text.splitlines()[-1]  # what follows stands below
     assert not seen.screen.cursor.hidden
     assert seen.told.count(b"iteration ") > 2  # it was drawn more than once
+
+
+def test_the_documentations_picture_has_its_rows_in_the_order_that_is_drawn() -> None:
+    """A picture that is old is made anew as docs/reports.md says."""
+    shown, drawn = rows(PICTURE.read_text("utf-8")), rows(picture(status(20, 20, "logs/task/run")))
+    common = {*shown} & {*drawn}
+    assert common >= {"time", "PPO", "distillation", "run folder", "return", "terrain level"}
+    assert [row for row in shown if row in common] == [row for row in drawn if row in common]
+
+
+def rows(svg: str) -> list[str]:
+    """Return what begins each line of a picture of a terminal, but for figures."""
+    lines: dict[float, str] = {}
+    for y, text in re.findall(r'<text [^>]*y="([\d.]+)" textLength[^>]*>([^<]*)</text>', svg):
+        lines[float(y)] = lines.get(float(y), "") + text.replace("&#160;", " ")
+    beginnings = (re.split(r"  |\n", line, maxsplit=1)[0] for _, line in sorted(lines.items()))
+    return [beginning for beginning in beginnings if re.fullmatch(r"[A-Za-z ]+", beginning)]
 
 
 @pytest.mark.parametrize("columns", [20, 45, 80, 200])

@@ -89,7 +89,7 @@ def watched(door: Door | None, env: ParkourEnv, runner: ParkourRunner) -> Iterat
     from legged_gym_ext.rendering.web import show as web
     from legged_gym_ext.rendering.web.watcher import Watcher
 
-    runner.watcher = Watcher(env, tuple(runner.lanes))
+    runner.watcher = Watcher(env, runner.policy_names)
     with web.watching(door, env, runner.watcher):
         yield
 

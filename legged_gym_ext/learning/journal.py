@@ -75,7 +75,7 @@ class Journal:
         self._losses: dict[str, dict[str, float]] = {}
         """The newest of each phase that goes on: not all run in every iteration."""
         self._logs: dict[str, dict[str, float]] = {}
-        """The newest of each lane."""
+        """The newest of each lane. Success by kind is there in each iteration, the rest after the lane's turns."""
         self._rates: dict[str, dict[str, float]] = {}
         """The last evaluation's."""
 
@@ -125,7 +125,9 @@ class Journal:
         }
         found = self._losses | {title: tags for title, tags in losses.items() if tags}
         self._losses = {title: tags for title, tags in found.items() if title not in over}
-        self._logs |= {lane: log for lane, log in logs.items() if log}
+        self._logs = {
+            lane: {**log, **self._logs.get(lane, {}), **log} for lane, log in logs.items()
+        }  # in the order of log
         shown = {names[lane]: summary for lane, summary in lanes.items()}
 
         def make() -> RenderableType:

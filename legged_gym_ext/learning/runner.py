@@ -285,6 +285,11 @@ class ParkourRunner(OnPolicyRunner):
         phase = self._acting(lane)
         return phase.policy_name if phase else lane
 
+    @property
+    def policy_names(self) -> dict[str, str]:
+        """Return what people are told that each lane's policy is; in the log its numbers are the lane's."""
+        return {lane: self.policy_name(lane) for lane in self.lanes}
+
     def _acting(self, lane: str) -> Phase | None:
         """Return the phase whose policy acts on a lane, None where none has trained one yet."""
         phases = (phase for phase in self.phases.values() if phase.lane == lane and phase.policy() is not None)
@@ -321,7 +326,7 @@ class ParkourRunner(OnPolicyRunner):
         for name, phase in self.phases.items():
             if phase.learns(self.config) and phase.due(self.iteration):
                 if self.watcher is not None:
-                    self.watcher.begin(phase.lane, self.iteration)
+                    self.watcher.begin(phase.lane, self.policy_names, self.iteration)
                 outcome: object = phase.run(self.lanes[phase.lane])
                 if not isinstance(outcome, Outcome):  # of a stranger's phase
                     raise UserError(f"phase '{name}': expected run to return an Outcome, got {type(outcome).__name__}")
@@ -362,7 +367,7 @@ class ParkourRunner(OnPolicyRunner):
         actors = {name: policy for name, policy in policies.items() if isinstance(policy, ParkourActor)}
         rates = success_rates(self.config, actors, torch.device(self.device))
         if here().rank == 0:
-            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started, self._names)
+            self.journal.report_evaluation(self.iteration, rates, time.perf_counter() - started, self.policy_names)
 
     def _steps(self, outcomes: Mapping[str, Outcome]) -> int:
         """Return the environment steps of all ranks in an iteration in which these phases ran."""
@@ -389,12 +394,7 @@ class ParkourRunner(OnPolicyRunner):
         progress = Progress(self.iteration, last, self._steps(outcomes), self.total_steps, left)
         seconds = {name: value for outcome in outcomes.values() for name, value in outcome.seconds.items()}
         turns = [Turn(phase.title, phase.lane, phase.over) for name, phase in self.phases.items() if name in outcomes]
-        self.journal.report(progress, turns, seconds, rows, self._names)
-
-    @property
-    def _names(self) -> dict[str, str]:
-        """Return what the policies of the lanes are called."""
-        return {lane: self.policy_name(lane) for lane in self.lanes}
+        self.journal.report(progress, turns, seconds, rows, self.policy_names)
 
     def _rescue(self) -> str:
         """Save what can be saved because a rank, or the engine, failed; return what to tell of it."""

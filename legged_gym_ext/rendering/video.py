@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,9 @@ class Recorder:
                 self.clips[index].append(look_at(self._env, index))
 
 
-def write_video(path: Path, scene: RobotScene, recorder: Recorder, title: str = "") -> None:
+def write_video(
+    path: Path, scene: RobotScene, recorder: Recorder, title: str = "", drawn: Callable[[], None] | None = None
+) -> None:
     """Draw the recorded clips, one after the other, into an mp4 file (H.264).
 
     Args:
@@ -77,6 +79,7 @@ def write_video(path: Path, scene: RobotScene, recorder: Recorder, title: str = 
         scene: To draw.
         recorder: What it recorded.
         title: Written into the lower left corner.
+        drawn: Called after each frame.
 
     Raises:
         UserError: The file cannot be written.
@@ -95,6 +98,8 @@ def write_video(path: Path, scene: RobotScene, recorder: Recorder, title: str = 
         writer.send(None)
         for number, frame in enumerate(_frames(moments, scene, recorder.frame_time, title), start=1):
             writer.send(frame.tobytes())
+            if drawn:
+                drawn()
             if sys.stdout.isatty():
                 print(f"\rvideo      frame {number} of {len(moments)}", end="", flush=True)
         writer.close()

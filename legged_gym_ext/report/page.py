@@ -102,7 +102,8 @@ def sentences(summary: RunSummary) -> list[str]:
 
 def film_section(folder: Path) -> Section:
     """Return the newest video in the run's folder."""
-    found = [(path.stat().st_mtime, path) for path in folder.rglob("*.mp4") if path.is_file()]
+    films = [path for path in folder.rglob("*.mp4") if path.is_file() and _is_film(path.relative_to(folder))]
+    found = [(path.stat().st_mtime, path) for path in films]
     fitting = [(time, path) for time, path in found if path.stat().st_size <= LARGEST_FILM]
     if not fitting:
         large = [f"{path.relative_to(folder)} ({size_text(path.stat().st_size)})" for _, path in sorted(found)]
@@ -110,6 +111,11 @@ def film_section(folder: Path) -> Section:
     _, path = max(fitting)
     name = str(path.relative_to(folder))
     return Section("Video", films=[Film(name, name, path.read_bytes())])
+
+
+def _is_film(path: Path) -> bool:
+    """Return whether a file in a run's folder is a film: no copy of W&B's, and none that is still being written."""
+    return path.parts[0] != "wandb" and not path.name.startswith(".")
 
 
 def _state(summary: RunSummary) -> str:

@@ -11,13 +11,15 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legged_gym_ext.config.cli import main_guard
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.showing.job import Film, Job, unfinished, write_rates
+from legged_gym_ext.showing.job import Film, Job, get_on, unfinished, write_rates
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +82,8 @@ def film_all(job: Job, folder: Path) -> None:
     from legged_gym_ext.tasks import get_factories
 
     torch.set_num_threads(1)
+    each = partial(get_on, folder)
+    each()  # what is imported takes a while
     clips = max(len(film.clips) for film in job.films.values())
     changes = (*rollout.overrides(None, randomize=False), *_ON_THE_CPU, "terrain.variants=1", f"env.num_envs={clips}")
     config = settle(load_saved_config(folder / CONFIG_FILE, changes))
@@ -91,13 +95,32 @@ def film_all(job: Job, folder: Path) -> None:
     with closing(factories.make_env(config, clips, cpu)) as env:
         runner = factories.make_runner(env, config, None, cpu)
         runner.load(str(find_checkpoint(folder)), resume=False)
+        each()
         for policy, film in job.films.items():
-            rates[policy] = film_one(env, runner.get_inference_policy(policy), film, job.seconds, config.seed, cpu)
+            network = runner.get_inference_policy(policy)
+            rates[policy] = film_one(env, network, film, job.seconds, config.seed, cpu, each)
             write_rates(folder, rates)
 
 
-def film_one(env: ParkourEnv, policy: MLPModel, film: Film, seconds: float, seed: int, device: torch.device) -> float:
+def film_one(
+    env: ParkourEnv,
+    policy: MLPModel,
+    film: Film,
+    seconds: float,
+    seed: int,
+    device: torch.device,
+    each: Callable[[], None],
+) -> float:
     """Film a policy, all clips at once: the same starts each time. Return the frames per second.
+
+    Args:
+        env: The environment.
+        policy: Who acts.
+        film: What to write.
+        seconds: Its length.
+        seed: Of the starts.
+        device: Of the policy.
+        each: Called after each step and each frame.
 
     Raises:
         UserError: The film cannot be written.
@@ -116,11 +139,12 @@ def film_one(env: ParkourEnv, policy: MLPModel, film: Film, seconds: float, seed
     recorder = Recorder(env, range(len(film.clips)), seconds / len(film.clips), again=True)
     for step in play(env, policy, device):
         recorder.add(step.dones)
+        each()
         if recorder.complete:
             break
     path = Path(film.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(unfinished(path), RobotScene(env.robot), recorder, film.title)
+    write_video(unfinished(path), RobotScene(env.robot), recorder, film.title, each)
     os.replace(unfinished(path), path)
     return 1 / recorder.frame_time
 

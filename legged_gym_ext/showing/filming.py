@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from legged_gym_ext.processes.children import environment
 from legged_gym_ext.recording.media import Video
 from legged_gym_ext.runs.checkpoint import save_checkpoint
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name
-from legged_gym_ext.showing.job import ERRORS, Film, Job, read_rates, unfinished
+from legged_gym_ext.showing.job import ERRORS, Film, Job, got_on, read_rates, unfinished
 
-PATIENCE = 120.0
-"""Seconds for which the end of a training waits for its last films."""
+PATIENCE, LONGEST = 120.0, 600.0
+"""Seconds for which the end of a training waits for its last films: while they do not get on, and in all. A machine on
+which others work leaves them little, for they have the lowest priority."""
+_LOOK = 0.5  # s from one look at whether they do to the next
 PROGRAM = (sys.executable, "-m", "legged_gym_ext.showing.film")
 _ONE_THREAD = dict.fromkeys(
     (
@@ -122,13 +125,13 @@ class Filming:
         return running.iteration, [film for film in ready if film.path.exists()]
 
     def wait(self) -> None:
-        """Wait until films that are being made are done, for :data:`PATIENCE` at most; Ctrl-C: no longer."""
+        """Wait until films that are being made are done, while they get on; Ctrl-C: no longer."""
         running = self._running
         if running is None or running.process.poll() is not None:
             return
-        say(f"waiting for the video of iteration {running.iteration}, {PATIENCE:.0f} s at most (Ctrl-C ends that)")
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            running.process.wait(PATIENCE)
+        say(f"waiting for the video of iteration {running.iteration}, {LONGEST:.0f} s at most (Ctrl-C ends that)")
+        with contextlib.suppress(KeyboardInterrupt):
+            _wait_while_it_gets_on(running)
 
     def end(self) -> None:
         """End what is still being made, and what it has started."""
@@ -145,6 +148,19 @@ class Filming:
         if reason != self._told:
             say(f"no video of iteration {iteration}: {reason}")
         self._told = reason
+
+
+def _wait_while_it_gets_on(running: _Running) -> None:
+    """Wait until a process has ended, has not got on for :data:`PATIENCE`, or has had :data:`LONGEST`."""
+    folder = Path(running.folder.name)
+    now = time.monotonic()
+    end, last, seen = now + LONGEST, now, got_on(folder)
+    while (now := time.monotonic()) < min(end, last + PATIENCE):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.process.wait(_LOOK)
+            return
+        if (newest := got_on(folder)) != seen:
+            last, seen = time.monotonic(), newest
 
 
 def _take_away_halves(running: _Running) -> None:

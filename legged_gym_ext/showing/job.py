@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_FILE, RATES, ERRORS = "job.json", "rates.json", "errors.txt"
+_FILE, RATES, ERRORS, _ALIVE = "job.json", "rates.json", "errors.txt", "alive"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,19 @@ def unfinished(path: Path) -> Path:
 def write_rates(folder: Path, rates: Mapping[str, float]) -> None:
     """Write how many frames per second the films have that are ready, by policy."""
     (folder / RATES).write_text(json.dumps(dict(rates)), "utf-8")
+
+
+def get_on(folder: Path) -> None:
+    """Note that the films are a little further than they were: a step played, a frame drawn."""
+    (folder / _ALIVE).touch()
+
+
+def got_on(folder: Path) -> int:
+    """Return something that is another number whenever the films have got on; 0 before they have."""
+    try:
+        return (folder / _ALIVE).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def read_rates(folder: Path) -> dict[str, float]:

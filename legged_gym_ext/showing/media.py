@@ -16,17 +16,22 @@ from legged_gym_ext.recording.media import Histogram, Image, Medium, Table
 from legged_gym_ext.showing.views import View, join, look
 
 
-def media_of(env: ParkourEnv, lanes: Mapping[str, Lane]) -> list[Medium]:
+def media_of(env: ParkourEnv, lanes: Mapping[str, Lane], names: Mapping[str, str]) -> list[Medium]:
     """Return what the lanes show now, and begin to count their episodes anew. None of it changes the training.
 
     All ranks must call this alike; the first has the media of all, the others none.
+
+    Args:
+        env: The environment.
+        lanes: The lanes, by name, which is part of the media's tags.
+        names: What their policies are called in pictures, by lane.
     """
     own = {name: view for name, lane in lanes.items() if (view := look(env, lane)) is not None}
     ranks = gather(own)
     media: list[Medium] = []
     for name in own if here().rank == 0 else ():
         view = join([views[name] for views in ranks])
-        media += [*_levels(view, env.terrain_kinds, name), *_success(view, env, name)]
+        media += [*_levels(view, env.terrain_kinds, name), *_success(view, env, name, names[name])]
         if len(view.actions):
             media.append(Histogram(f"Actions/{name}", view.actions.ravel()))
         if view.images is not None:
@@ -39,7 +44,7 @@ def _levels(view: View, kinds: Sequence[str], lane: str) -> list[Medium]:
     return [Histogram(f"TerrainLevel/histogram/{kind}/{lane}", found) for kind, found in levels.items() if len(found)]
 
 
-def _success(view: View, env: ParkourEnv, lane: str) -> list[Medium]:
+def _success(view: View, env: ParkourEnv, lane: str, policy: str) -> list[Medium]:
     """Return success by kind and level as a table and as a heat map; nothing where no episode has ended."""
     episodes, successes = with_sums(view.places)
     if not episodes[-1, -1]:
@@ -54,7 +59,7 @@ def _success(view: View, env: ParkourEnv, lane: str) -> list[Medium]:
         ["all kinds" if kind == ALL else kind, *map(_cell, share[row]), float(episodes[row, -1])]
         for row, kind in enumerate(rows)
     ]
-    title = f"{lane} in training: success, %, and number of episodes"
+    title = f"{policy} in training: success, %, and number of episodes"
     return [
         Table(f"Success/by_kind_and_level/{lane}", headings, table),
         Image(f"Success/heat_map/{lane}", pixels(*success_map(share, rows, columns, title, episodes))),

@@ -45,7 +45,7 @@ class Showing:
             return
         if config.logger != "none" and self._due(config.media_every):
             started = time.perf_counter()
-            media = media_of(env, runner.lanes)
+            media = media_of(env, runner.lanes, runner.policy_names)
             if here().rank == 0:
                 runner.journal.recording.show(media, runner.iteration)
                 seconds = time.perf_counter() - started
@@ -84,7 +84,9 @@ class Showing:
         for name, lane in runner.lanes.items():
             if runner.is_trained(name):
                 path = (runner.log_dir / "videos" / f"iteration_{iteration}_{name}.mp4").resolve()
-                films[name] = Film(str(path), f"{name}, iteration {iteration:,}", _clips(env, lane, kinds))
+                films[name] = Film(
+                    str(path), f"{runner.policy_name(name)}, iteration {iteration:,}", _clips(env, lane, kinds)
+                )
         if films:
             content = map_tensors(slim(runner.saving.content([])), Tensor.cpu)
             self._filming.begin(iteration, runner.config, content, films, config.video_length)

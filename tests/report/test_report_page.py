@@ -218,6 +218,10 @@ def test_the_newest_film_that_is_not_too_large(tmp_path: Path, monkeypatch: pyte
     assert film_section(tmp_path).paragraphs == ["Too large for this page: large.mp4 (11 B)."]
     (tmp_path / "small.mp4").write_bytes(b"x" * 10)
     assert [film.file for film in film_section(tmp_path).films] == ["small.mp4"]
+    for other in ("wandb/run-1/files/media/copy.mp4", "videos/.iteration_5_teacher.unfinished.mp4"):
+        (tmp_path / other).parent.mkdir(parents=True)
+        (tmp_path / other).write_bytes(b"newest")
+    assert [film.file for film in film_section(tmp_path).films] == ["small.mp4"]
 
 
 @pytest.mark.parametrize("length", [1, POINTS, POINTS + 1, 10 * POINTS + 7])

@@ -33,12 +33,15 @@ else:
         path.with_name(f".{path.stem}.unfinished.mp4").write_bytes(b"half")
     if how == "is_killed":
         os.kill(os.getpid(), 9)
-    time.sleep(60)
+    for _ in range(600):
+        if how == "gets_on":
+            (folder / "alive").touch()
+        time.sleep(0.1)
 """
 
 
 def fake_program(folder: Path, how: str) -> tuple[str, ...]:
-    """Return what to run instead: it ``works``, ``fails_at_the_second``, ``is_killed`` or ``hangs``."""
+    """Return what to run instead: it ``works``, ``fails_at_the_second``, ``is_killed``, ``hangs`` or ``gets_on``."""
     path = folder / "fake.py"
     path.write_text(_PROGRAM)
     return sys.executable, "-I", "-S", str(path), how

@@ -25,7 +25,7 @@ from legged_gym_ext.runs.settle import settle
 from legged_gym_ext.runs.slim import slim
 from legged_gym_ext.showing import filming as filming_module
 from legged_gym_ext.showing.filming import Filming
-from legged_gym_ext.showing.job import Film, Job, unfinished
+from legged_gym_ext.showing.job import Film, Job, got_on, unfinished
 
 
 @pytest.fixture
@@ -130,6 +130,22 @@ def test_the_end_waits_for_a_bounded_time_and_then_ends_it(
     assert capsys.readouterr().out == ""
 
 
+def test_the_end_waits_on_while_the_films_get_on_but_not_for_ever(
+    tmp_path: Path, temporary: Path, monkeypatch, capsys
+) -> None:
+    """They have the lowest priority: beside others' work minutes may pass."""
+    monkeypatch.setattr(filming_module, "PATIENCE", 2.0)
+    monkeypatch.setattr(filming_module, "LONGEST", 5.0)
+    filming = begin("gets_on", tmp_path, monkeypatch)
+    wait_for_start(tmp_path)
+    started = time.monotonic()
+    filming.wait()
+    assert 5.0 <= time.monotonic() - started < 25 and filming.busy
+    filming.end()
+    assert filming.collect() == (7, []) and not list(temporary.iterdir())
+    assert "it was not ready when the training ended" in capsys.readouterr().out
+
+
 def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
     job = Job(3, 2.5, films(tmp_path))
     job.write(tmp_path)
@@ -164,7 +180,8 @@ def test_a_real_film_is_whole_or_one_line(has_opengl: bool, tmp_path: Path, temp
     filming.begin(7, config, content, wanted, 0.8)
     running = filming._running
     assert running is not None
-    running.process.wait(240)
+    filming_module._wait_while_it_gets_on(running)  # beside the other tests it has the lowest priority
+    assert (got_on(Path(running.folder.name)) > 0) == has_opengl
     iteration, ready = filming.collect()
     out = capsys.readouterr().out
     if not has_opengl:

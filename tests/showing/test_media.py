@@ -17,6 +17,7 @@ from legged_gym_ext.config.files import load_config
 from legged_gym_ext.envs import terminations
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.parkour_env import ParkourEnv
+from legged_gym_ext.evaluation import figures
 from legged_gym_ext.evaluation.episodes import Episodes
 from legged_gym_ext.evaluation.rollout import examples
 from legged_gym_ext.groups import DEPTH
@@ -31,6 +32,7 @@ from legged_gym_ext.showing.views import View, join, look
 
 ENVS = 11
 STEPS = {"teacher": 30, "student": 23}
+NAMES = {name: name for name in STEPS}
 ONE_OUTCOME = (Outcome.FINISHED, Outcome.TIPPED, Outcome.TIMED_OUT, *[Outcome.RUNNING] * 4)
 
 
@@ -88,7 +90,7 @@ def played() -> Iterator[Played]:
                     for _ in range(STEPS[name]):
                         step(env, lane, records[name], draw)
         before = everything(env, lanes)
-        media = {medium.tag: medium for medium in media_of(env, lanes)}
+        media = {medium.tag: medium for medium in media_of(env, lanes, NAMES)}
         yield Played(env, lanes, records, media, before, everything(env, lanes))
         env.close()
 
@@ -183,7 +185,7 @@ def test_to_look_changes_nothing_but_where_the_count_begins(played: Played) -> N
     assert_same(played.before, played.after)
     for lane in played.lanes.values():
         assert lane.statistics.places.sum() == 0
-    tags = {medium.tag for medium in media_of(played.env, played.lanes)}
+    tags = {medium.tag for medium in media_of(played.env, played.lanes, NAMES)}
     assert tags == {tag for tag in played.media if not tag.startswith("Success/")}
     for lane in STEPS:
         assert f"Success/heat_map/{lane}" in played.media
@@ -200,7 +202,7 @@ def test_the_heat_map_shows_the_counts(played: Played) -> None:
         lane.statistics.places.zero_()
         lane.statistics.places[0, 2, 1] = 7
         lane.statistics.places[1, 2, 1] = successes
-        media = {medium.tag: medium for medium in media_of(played.env, {"teacher": lane})}
+        media = {medium.tag: medium for medium in media_of(played.env, {"teacher": lane}, NAMES)}
         picture = media["Success/heat_map/teacher"]
         assert isinstance(picture, Image) and picture.pixels.dtype == np.uint8 and picture.pixels.shape[2] == 3
         pictures.append(picture.pixels)
@@ -209,6 +211,17 @@ def test_the_heat_map_shows_the_counts(played: Played) -> None:
     changed = (first != second).any(axis=2)
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
     assert 0.005 < changed.mean() < 0.3 and len(rows) < 0.9 * changed.shape[0] and len(columns) < changed.shape[1]
+
+
+def test_the_heat_map_names_the_policy_that_acts(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tag is the lane's: its pictures stand in one row."""
+    lane, titles = played.lanes["teacher"], []
+    lane.statistics.places.fill_(1)
+    draw = figures.success_map
+    monkeypatch.setattr(figures, "success_map", lambda *of: (titles.append(of[3]), draw(*of))[1])
+    tags = [medium.tag for medium in media_of(played.env, {"teacher": lane}, {"teacher": "guide"})]
+    assert titles == ["guide in training: success, %, and number of episodes"]
+    assert tags and not any("guide" in tag for tag in tags)
 
 
 def test_ranks_are_counted_together_and_the_first_ones_images_are_shown(
@@ -232,7 +245,7 @@ def test_ranks_are_counted_together_and_the_first_ones_images_are_shown(
         return [own, {"student": other}]
 
     monkeypatch.setattr(media_module, "gather", gather)
-    media = {medium.tag: medium for medium in media_of(played.env, {"student": lane})}
+    media = {medium.tag: medium for medium in media_of(played.env, {"student": lane}, NAMES)}
     kinds = played.env.library.kinds
     table = media["Success/by_kind_and_level/student"]
     assert isinstance(table, Table)

@@ -199,6 +199,19 @@ def test_the_levels_of_the_clips_are_those_of_the_lane(tmp_path: Path, program: 
     assert len(films["teacher"].clips) == 4 and films["teacher"].clips != begun[0][3]["teacher"].clips
 
 
+def test_a_film_says_whether_it_is_the_guides_or_the_teachers(tmp_path: Path, program: Any) -> None:
+    guided = ("guide.enabled=true", "guide.iterations=2", "guide.rounds=2", "guide.steps_per_env=4")
+    runner, _ = make(tmp_path, "runner.media_every=0", "runner.video_every=1", *guided, "guide.mini_batches=1")
+    titles: list[str] = []
+
+    def note(iteration: int, config: Any, content: Any, films: Mapping[str, Any], seconds: float) -> None:
+        titles.append(films["teacher"].title)
+
+    runner.showing._filming.begin = note  # type: ignore[method-assign]
+    runner.learn(2)
+    assert titles == ["guide, iteration 1", "teacher, iteration 2"]
+
+
 def test_every_kind_has_its_turn() -> None:
     for kinds in range(1, 10):
         for clips in range(12):

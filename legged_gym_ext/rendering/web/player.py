@@ -84,6 +84,9 @@ class Player:
         self._speed, self._push = speed, 1.0
         self._steps_due = 0
         self._policies: dict[str, MLPModel] = {}
+        """By what they are called: the guide is, as long as it acts in the teacher's place."""
+        self._lanes: dict[str, str] = {}
+        """Whose place each of them has, one of :data:`POLICIES`."""
         self._take_policies(policy)
         self._commands: dict[str, Slider] = {}
         if torch.device(env.device).type == "cpu":  # on a GPU the step is a recording, with these numbers in it
@@ -231,18 +234,19 @@ class Player:
         path = find_checkpoint(self._folder, number)
         self._runner.load(str(path), resume=False)
         self._checkpoint = path
-        self._take_policies(self.policy)
+        self._take_policies(self._lanes[self.policy])
         self._place()
 
     def _take_policies(self, wanted: str | None) -> None:
         """Take what the runner has trained; who acts is whom one ``wanted``, if it is there or nobody else is."""
-        trained = [name for name in POLICIES if self._runner.is_trained(name)]
+        trained = [lane for lane in POLICIES if self._runner.is_trained(lane)]
         if wanted is not None and wanted not in trained and not self._policies:
             self._runner.get_inference_policy(wanted)  # raises
-        self._policies = {name: self._runner.get_inference_policy(name) for name in trained}
         if not trained:
             raise UserError("this run has no trained policy")
-        self.policy = wanted if wanted in trained else trained[0]
+        self._lanes = {self._runner.policy_name(lane): lane for lane in trained}
+        self._policies = {name: self._runner.get_inference_policy(lane) for name, lane in self._lanes.items()}
+        self.policy = self._runner.policy_name(wanted if wanted in trained else trained[0])
 
     def _hold_speed(self) -> None:
         command(self.env.config, self._speed)

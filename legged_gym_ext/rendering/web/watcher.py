@@ -25,10 +25,10 @@ class Watcher:
 
     Args:
         env: Whose steps.
-        lanes: Names of the lanes, which take turns on it.
+        names: What the policies of the lanes, which take turns on it, are called, by lane.
     """
 
-    def __init__(self, env: ParkourEnv, lanes: Sequence[str]) -> None:
+    def __init__(self, env: ParkourEnv, names: Mapping[str, str]) -> None:
         self.wanted = False
         """Whether somebody watches. If not, nothing is looked at: a step costs one look at this."""
         self.paused = False
@@ -38,31 +38,31 @@ class Watcher:
         """The environment that is watched."""
         self.iteration = 0
         """Of the training."""
-        self._env, self._lanes = env, tuple(lanes)
-        self._lane = self._lanes[0]
-        self._turn = self._lane
+        self._env, self._names = env, names
+        self._lane = self._turn = next(iter(names))
         self._tape: deque[Sight] = deque(maxlen=round(_KEPT / env.dt))
 
     # ------------------------------------------------------------------ the training's thread
 
-    def begin(self, lane: str, iteration: int) -> None:
-        """Note whose turn it is."""
-        self._turn, self.iteration = lane, iteration
+    def begin(self, lane: str, names: Mapping[str, str], iteration: int) -> None:
+        """Note whose turn it is, and what the policies are called by now."""
+        self._turn, self._names, self.iteration = lane, names, iteration
 
     def __call__(self, actions: Tensor, extras: Mapping[str, Any]) -> None:
         """Look at the environment after a step with ``actions`` (num_envs, 10) that brought the ``extras``."""
         if self.wanted and self._turn == self._lane:
-            self._tape.append(see(self._env, self.index, {self._turn: actions}, extras))
+            self._tape.append(see(self._env, self.index, {self._names[self._turn]: actions}, extras))
 
     # ------------------------------------------------------------------ the page's thread
 
     def controls(self) -> Sequence[Control]:
         """Return all controls; none of them changes what is trained."""
+        names = self._names  # of one moment
         return [
             Switch("paused", "pause drawing", self.paused),
             Slider("pace", "times real time", 0.1, 4.0, 0.1, self.pace),
             *which_environment(self._env.num_envs, self.index),
-            Choice("lane", "whose turns", self._lanes, self._lane),
+            Choice("lane", "whose turns", tuple(names.values()), names[self._lane]),
         ]
 
     def set(self, name: str, value: Value) -> None:
@@ -82,7 +82,7 @@ class Watcher:
                 self.index = int(value)
                 self._tape.clear()
             case "lane":
-                self._lane = str(value)
+                self._lane = next(lane for lane, name in self._names.items() if name == value)
                 self._tape.clear()
 
     def next(self) -> Sight | None:
@@ -94,4 +94,4 @@ class Watcher:
 
     def status(self) -> str:
         """Return, in Markdown, what is watched."""
-        return f"training, iteration {self.iteration + 1}: the **{self._lane}**'s environments"
+        return f"training, iteration {self.iteration + 1}: the **{self._names[self._lane]}**'s environments"

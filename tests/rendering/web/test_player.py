@@ -31,6 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> tuple[ParkourEnv, ParkourRunner, Path]:
+    return make(folder)
+
+
+def make(folder: Path) -> tuple[ParkourEnv, ParkourRunner, Path]:
+    """Return what plays a run, and its last checkpoint."""
     args = argparse.Namespace(
         pretrained=False, load_run=str(folder), wandb_run=None, checkpoint=-1, task=None, experiment_name=None
     )
@@ -233,6 +238,22 @@ def test_checkpoints_can_be_changed_and_new_ones_found(player: Player, folder: P
         assert player.advance() is not None
     finally:
         new.unlink()
+
+
+def test_the_guide_is_called_so_and_hands_over_to_the_teacher(tmp_path: Path) -> None:
+    env, runner, checkpoint = make(untrained_run(tmp_path, "guide.enabled=true"))
+    runner.load(str(checkpoint.parent / "model_0.pt"), resume=False)
+    player = Player(env, runner, checkpoint.parent / "model_0.pt", "teacher", None, 0.8)
+    player.advance()
+    assert list(player.sight().actions) == ["guide"] and "**guide** of model_0" in player.status()
+    assert next(control for control in player.controls() if control.name == "policy") == Choice(
+        "policy", "policy", ("guide",), "guide"
+    )
+    player.set("checkpoint", "model_3")
+    player.advance()
+    assert list(player.sight().actions) == ["teacher", "student"] and "**teacher** of model_3" in player.status()
+    player.set("checkpoint", "model_0")
+    assert player.policy == "guide"
 
 
 def test_the_end_of_each_episode_is_counted_until_something_else_is_played(player: Player) -> None:

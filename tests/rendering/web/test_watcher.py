@@ -35,14 +35,14 @@ SMALL = (
 )
 
 
-def trained(prepare: Callable[[Watcher], None] | None, iterations: int = 2) -> ParkourRunner:
+def trained(prepare: Callable[[Watcher], None] | None, iterations: int = 2, *overrides: str) -> ParkourRunner:
     """Train a little, watched where there is something to ``prepare``."""
     seed_everything(5)
-    config = settle(load_config("parkour_depth", SMALL))
+    config = settle(load_config("parkour_depth", [*SMALL, *overrides]))
     env = ParkourEnv(config, 3, CPU)
     runner = ParkourRunner(env, config, None, "cpu")
     if prepare:
-        env.onlooker = runner.watcher = Watcher(env, tuple(runner.lanes))
+        env.onlooker = runner.watcher = Watcher(env, runner.policy_names)
         prepare(runner.watcher)
     runner.learn(iterations)
     return runner
@@ -109,6 +109,31 @@ def test_the_students_turns_are_seen_where_they_are_asked_for() -> None:
     assert {(*sight.actions, sight.index) for sight in sights} == {("student", 2)}
 
 
+def test_who_acts_on_the_teachers_lane_is_called_the_guide_as_long_as_it_is_the_guide() -> None:
+    """In what was seen, and by the control that chooses it."""
+    guided = ("guide.enabled=true", "guide.iterations=1", "guide.rounds=2", "guide.steps_per_env=5")
+    chosen: list[Choice] = []
+
+    def choose(watcher: Watcher) -> None:
+        chosen.append(next(control for control in watcher.controls() if isinstance(control, Choice)))
+        assert "the **guide**'s" in watcher.status()
+        watcher.set("lane", "student")
+        watcher.set("lane", "guide")
+        watch(watcher)
+
+    watcher = trained(choose, 2, *guided, "guide.mini_batches=1").watcher
+    assert watcher is not None
+    # The first round of the imitation is the guide's (guide.beta=1), the second one mostly the teacher's, then PPO's.
+    expected = ["guide"] * (ROLLOUT + 5) + ["teacher"] * (5 + ROLLOUT)
+    assert [name for sight in iter(watcher.next, None) for name in sight.actions] == expected
+    chosen.append(next(control for control in watcher.controls() if isinstance(control, Choice)))
+    assert [(choice.options, choice.value) for choice in chosen] == [
+        (("guide", "student"), "guide"),
+        (("teacher", "student"), "teacher"),
+    ]
+    assert "the **teacher**'s" in watcher.status()
+
+
 def test_where_nobody_watches_or_drawing_is_paused_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher_module, "see", lambda *_: pytest.fail("somebody looked"))
     trained(lambda watcher: None, iterations=1)
@@ -131,7 +156,7 @@ def test_nothing_that_a_page_can_do_changes_the_training(alone: dict) -> None:
                 watcher.set(control.name, value)
 
     assert_same(everything(trained(everything_pressed)), alone)
-    watcher = Watcher(ParkourEnv(settle(load_config("parkour_depth", SMALL)), 3, CPU), ("teacher",))
+    watcher = Watcher(ParkourEnv(settle(load_config("parkour_depth", SMALL)), 3, CPU), {"teacher": "teacher"})
     assert {control.name for control in watcher.controls()} == {"paused", "pace", "environment", "lane"}
     for name in ("speed", "push", "do", "level"):
         with pytest.raises(UserError, match="unknown control"):
@@ -140,7 +165,7 @@ def test_nothing_that_a_page_can_do_changes_the_training(alone: dict) -> None:
 
 def test_what_is_not_shown_in_time_is_dropped_from_the_front() -> None:
     env = ParkourEnv(settle(load_config("parkour_depth", SMALL)), 3, CPU)
-    watcher = env.onlooker = Watcher(env, ("teacher",))
+    watcher = env.onlooker = Watcher(env, {"teacher": "teacher"})
     watcher.wanted = True
     kept = round(10.0 / env.dt)
     _, _, _, extras = env.step(torch.zeros(3, 10))
