@@ -125,9 +125,8 @@ class Journal:
         }
         found = self._losses | {title: tags for title, tags in losses.items() if tags}
         self._losses = {title: tags for title, tags in found.items() if title not in over}
-        self._logs = {
-            lane: {**log, **self._logs.get(lane, {}), **log} for lane, log in logs.items()
-        }  # in the order of log
+        # The newest numbers in the order of the newest log, and after them those that only a turn brings.
+        self._logs = {lane: {**log, **self._logs.get(lane, {}), **log} for lane, log in logs.items()}
         shown = {names[lane]: summary for lane, summary in lanes.items()}
 
         def make() -> RenderableType:
