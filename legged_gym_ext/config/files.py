@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
+import signal
+import threading
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
@@ -30,6 +34,38 @@ GIVEN_WHOLE = ("robot.default_pose", "robot.stiffness", "robot.damping")
 """Mappings that replace what was there, since another robot's joints have other names. The rest are merged."""
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end: OmegaConf, interrupted, fails in its own clean-up with another error.
+
+    A second one does not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are none of its business
+        yield
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    came: list[int] = []
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        restore()
+
+    for number, handler in usual.items():
+        if callable(handler):
+            signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        restore()
+        for number in came:
+            signal.raise_signal(number)
+
+
+@_uninterrupted()
 def load_config(task: str, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration of ``task`` (a name, or the path of a YAML file) with ``section.key=value`` overrides.
 
@@ -44,6 +80,7 @@ def load_config(task: str, overrides: Sequence[str] = ()) -> Config:
     return _finish(tree, overrides, str(top))
 
 
+@_uninterrupted()
 def load_saved_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration that :func:`save_config` wrote to ``path``, with overrides on top of it.
 

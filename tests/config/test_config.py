@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +327,40 @@ def test_registered_tasks_are_found_by_name(tmp_path: Path, monkeypatch: pytest.
     assert get_factories("my_task").make_env is make_env
     assert get_factories("parkour_depth").make_env is not make_env
     assert (load_config("my_task").seed, load_config("my_task").task) == (9, "my_task")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_of_reading_ends_it_as_that_signal_does(number: signal.Signals) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    def calls_of(reading: Callable[[], object], signal_at: int) -> int:
+        """Return how many calls it takes, with a signal at one of them."""
+        calls = 0
+
+        def count(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == signal_at:
+                signal.raise_signal(number)
+
+        sys.setprofile(count)
+        try:
+            reading()
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    usual, dice = signal.signal(number, end), random.Random(number)
+    try:
+        load_config("parkour_depth")
+        total = calls_of(lambda: load_config("parkour_depth"), 0)
+        for _ in range(30):
+            with pytest.raises(Ended):
+                calls_of(lambda: load_config("parkour_depth"), dice.randint(1, total))
+            assert signal.getsignal(number) is end
+    finally:
+        signal.signal(number, usual)
