@@ -58,8 +58,8 @@ def next_level(
         levels: Number of levels. An environment that is promoted from the highest gets a random one, so that none is
             forgotten; and so does a share of the others, up to the level that they have reached.
         course_length: Metres from the start line to the last waypoint.
-        config: Shares, of the course or of the commanded distance if that is less, that promote and demote; and the share
-            that reviews.
+        config: Shares, of the course or of the commanded distance if that is less, that promote and demote; and the
+            share that reviews.
     """
     if not config.enabled:
         return level, torch.zeros_like(finished)
