@@ -39,6 +39,8 @@ class Robot:
     """Derivative gains, (10,), N m s/rad."""
     sole: np.ndarray
     """Centre of each sole in its foot link's frame, (2, 3), m."""
+    sole_size: np.ndarray
+    """Length and width of each sole, (2, 2), m."""
     base_height: float
     """Height of the base over level ground in the default pose with the lower sole on the ground, m."""
     mass: float
@@ -106,13 +108,14 @@ def load_robot(config: RobotConfig) -> Robot:
     data = mujoco.MjData(model)
     data.qpos[model.jnt_qposadr[order]] = pose
     mujoco.mj_kinematics(model, data)
-    soles, lowest = [], []
+    soles, sizes, lowest = [], [], []
     for link in config.feet:
         body = model.body(link).id
         corners = _collision_corners(model, data, body)
         low, high = corners.min(axis=0), corners.max(axis=0)
         centre = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
         soles.append(data.xmat[body].reshape(3, 3).T @ (centre - data.xpos[body]))
+        sizes.append((high - low)[:2])
         lowest.append(low[2])
     return Robot(
         urdf=path,
@@ -125,6 +128,7 @@ def load_robot(config: RobotConfig) -> Robot:
         stiffness=_per_joint("stiffness", config.stiffness, config.joints),
         damping=_per_joint("damping", config.damping, config.joints),
         sole=np.array(soles),
+        sole_size=np.array(sizes),
         base_height=float(-min(lowest)),
         mass=float(model.body_mass.sum()),
         armature=config.armature,

@@ -59,6 +59,18 @@ class Truth:
     """Whether each foot is near to the terrain's edge, (num_envs, 2)."""
     gait_phase: ndarray
     """Of each leg, (num_envs, 2)."""
+    yaw: ndarray
+    """Heading of the base, (num_envs,), rad."""
+    level: ndarray
+    """Height of the ground before the edge, (num_envs,), m."""
+    edge: ndarray
+    """From which x on the ground is higher, (num_envs,), m."""
+    rise: ndarray
+    """... by how much, (num_envs,), m."""
+
+    def ground_at(self, i: int, x: float) -> float:
+        """Return the height of the ground of environment ``i`` at ``x``, m."""
+        return self.level[i] + self.rise[i] * (x > self.edge[i])
 
     @property
     def clearance(self) -> ndarray:
@@ -131,7 +143,7 @@ def _truth(env: ParkourEnv, edge: ndarray, ground: ndarray, rise: ndarray) -> Tr
     names = "episode_length waypoint forward_speed actions action_latency contact contact_time air_time last_joint_vel"
     state = {name: _double(getattr(env.state, name)) for name in names.split()}
     lin_vel, ang_vel, gravity = np.zeros((3, n, 3))
-    direction, error = np.zeros((n, 2)), np.zeros(n)
+    direction, error, yaw = np.zeros((n, 2)), np.zeros(n), np.zeros(n)
     for i in range(n):
         w, x, y, z = sim["root_quat"][i]
         rotation = np.array(
@@ -148,7 +160,8 @@ def _truth(env: ParkourEnv, edge: ndarray, ground: ndarray, rise: ndarray) -> Tr
         offset = waypoint[:2] - sim["root_pos"][i, :2]
         direction[i] = offset / np.linalg.norm(offset)
         forward = rotation @ [1.0, 0.0, 0.0]
-        angle = math.atan2(offset[1], offset[0]) - math.atan2(forward[1], forward[0])
+        yaw[i] = math.atan2(forward[1], forward[0])
+        angle = math.atan2(offset[1], offset[0]) - yaw[i]
         error[i] = (angle + math.pi) % (2 * math.pi) - math.pi
     x = np.concatenate([sim["root_pos"][:, :1], sim["foot_pos"][..., 0]], axis=1)
     reward = config.rewards
@@ -166,6 +179,10 @@ def _truth(env: ParkourEnv, edge: ndarray, ground: ndarray, rise: ndarray) -> Tr
         ground=ground[:, None] + rise[:, None] * (x > edge[:, None]),
         near_edge=near & (rise >= reward.edge_height)[:, None],
         gait_phase=np.stack([left % 1.0, (left + 0.5) % 1.0], axis=1),
+        yaw=yaw,
+        level=ground,
+        edge=edge,
+        rise=rise,
     )
 
 

@@ -104,6 +104,9 @@ class CurriculumConfig:
     # Shares of the course, or of what the robot is commanded to walk in an episode if that is less.
     promote: float = share(0.8)  # who crosses at least this moves up
     demote: float = not_negative(0.4)  # who crosses less than this moves down
+    # Of the episodes, the share after which the next is at a random level up to the own one, so that what was learned
+    # on the way is not forgotten while all robots are on hard levels.
+    review: float = share(0.0)
     # Of the environments, how many stay with their kind of terrain; the others, as they master theirs, go where the
     # levels are lowest. 1 = all stay.
     even_share: float = share(1.0)

@@ -17,6 +17,7 @@ from legged_gym_ext.envs import observations, randomization, rewards, terminatio
 from legged_gym_ext.envs.base import Environment
 from legged_gym_ext.envs.commands import count_waypoints, forward_speed
 from legged_gym_ext.envs.derived import Derived, Deriver
+from legged_gym_ext.envs.footholds import Soles
 from legged_gym_ext.envs.outcome import Outcome
 from legged_gym_ext.envs.state import CONTACT_FORCE, EnvState, copy_tensors, put_tensors
 from legged_gym_ext.groups import DEPTH, NEW_FRAME, PROPRIO, SCAN
@@ -76,6 +77,7 @@ class ParkourEnv(Environment):
         self.default_joint_pos = constant(self.robot.default_joint_pos)
         self.soft_range = constant(self.robot.soft_range.T.copy())
         self.hip_columns = constant(self.robot.hips)
+        self.soles = Soles(self.robot, device)
         self._deriver = Deriver(num_envs, config.rewards.edge_distance, device)
         self._kind_shares = constant(self.library.proportions)
         self._tile_lowest = self.library.waypoints[..., 2].amin(dim=1)

@@ -148,6 +148,11 @@ def feet_edge(env: ParkourEnv) -> Tensor:
     return (env.derived.foot_near_edge & env.state.contact).float().sum(dim=1)
 
 
+def foothold(env: ParkourEnv) -> Tensor:
+    """How much of the soles that stand hangs over lower ground: BeamDojo's term, smoothed (footholds.py)."""
+    return (env.soles.hanging(env) * env.state.contact).sum(dim=1)
+
+
 def collision(env: ParkourEnv) -> Tensor:
     """Number of bodies that touch although they must not."""
     return (env.sim_state.body_force > CONTACT_FORCE).float().sum(dim=1)
@@ -182,6 +187,7 @@ TERMS: dict[str, Callable[[ParkourEnv], Tensor]] = {
         feet_slip,
         feet_stumble,
         feet_edge,
+        foothold,
         collision,
         termination,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from legged_gym_ext.config.schema import CurriculumConfig
 
 _LEAST = 1.0  # m of the course that one must have crossed to move up, however little the commands asked for
+_UNDER_ONE = 1.0 - 2.0**-24  # the largest float32 under 1
 
 
 def choose(random: Tensor, count: int | Tensor) -> Tensor:
@@ -55,9 +56,10 @@ def next_level(
         commanded: Metres that the commands ask for in a whole episode, (N,).
         random: Uniform in [0, 1), (N,).
         levels: Number of levels. An environment that is promoted from the highest gets a random one, so that none is
-            forgotten.
+            forgotten; and so does a share of the others, up to the level that they have reached.
         course_length: Metres from the start line to the last waypoint.
-        config: Shares, of the course or of the commanded distance if that is less, that promote and demote.
+        config: Shares, of the course or of the commanded distance if that is less, that promote and demote; and the
+            share that reviews.
     """
     if not config.enabled:
         return level, torch.zeros_like(finished)
@@ -66,6 +68,9 @@ def next_level(
     demoted = progress < config.demote * asked
     moved = (level + promoted.long() - demoted.long()).clamp(min=0)
     mastered = moved >= levels
+    if config.review:
+        reviewed = (random / config.review).clamp(max=_UNDER_ONE)  # of who reviews, uniform in [0, 1) again
+        moved = torch.where(random < config.review, choose(reviewed, moved + 1), moved)
     moved = torch.where(mastered, choose(random, levels), moved)
     return torch.where(finished, moved, level), mastered & finished
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 
@@ -60,6 +61,17 @@ def definitions(env: ParkourEnv, truth: Truth) -> dict[str, ndarray]:
                 swing = (phase - config.stance_share) / (1 - config.stance_share)
                 wanted = config.swing_height * math.sin(math.pi * swing)
                 swing_error[i] += max(wanted - truth.clearance[i, foot], 0.0) ** 2
+    hanging = np.zeros((N, 2))
+    for i, foot in itertools.product(range(N), range(2)):
+        (length, width), (x, _, z) = env.robot.sole_size[foot], sim["foot_pos"][i, foot]
+        yaw = truth.yaw[i]
+        under = [
+            truth.ground_at(i, x + math.cos(yaw) * a * length - math.sin(yaw) * b * width)
+            for a in (-0.5, 0.0, 0.5)
+            for b in (-0.5, 0.5)
+        ]
+        standing_on = min(max(under), z)
+        hanging[i, foot] = np.mean([1 - math.exp(-20 * max(standing_on - height, 0.0)) for height in under])
     low_swing = np.clip(config.swing_height - truth.clearance, 0.0, config.swing_height)
     return {
         "tracking_goal_vel": share_of_speed,
@@ -83,6 +95,7 @@ def definitions(env: ParkourEnv, truth: Truth) -> dict[str, ndarray]:
         "feet_slip": (foot_speed * contact).sum(axis=1),
         "feet_stumble": (np.hypot(force[..., 0], force[..., 1]) > 4 * np.abs(force[..., 2]) + 1.0).sum(axis=1),
         "feet_edge": (truth.near_edge & contact).sum(axis=1),
+        "foothold": (hanging * contact).sum(axis=1),
         "collision": (sim["body_force"] > 1.0).sum(axis=1),
         "termination": env.derived.terminated.numpy(),
     }

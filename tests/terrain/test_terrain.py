@@ -376,12 +376,36 @@ def test_the_top_level_is_followed_by_any_level():
         random,
         LEVELS,
         LENGTH,
-        CurriculumConfig(),
+        CurriculumConfig(review=0.2),
     )
     assert levels.dtype == torch.long and mastered.all()
     share = torch.bincount(levels) / count
     assert len(share) == LEVELS
     assert (share - 1 / LEVELS).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("review", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("progress, reached", [(0.5 * LENGTH, 5), (LENGTH, 6), (0.0, 4)])
+def test_a_share_of_the_robots_reviews_any_level_up_to_its_own(review, progress, reached):
+    count = 50_000
+    random = torch.rand(count, generator=torch.Generator().manual_seed(3))
+    random[:2] = torch.tensor([0.0, 1 - 2**-24])
+    levels, mastered = next_level(
+        torch.full((count,), 5),
+        torch.ones(count, dtype=torch.bool),
+        torch.full((count,), progress),
+        torch.full((count,), LENGTH),
+        random,
+        LEVELS,
+        LENGTH,
+        CurriculumConfig(promote=0.8, demote=0.4, review=review),
+    )
+    assert not mastered.any()
+    expected = torch.full((reached + 1,), review / (reached + 1))
+    expected[reached] += 1 - review
+    share = torch.bincount(levels) / count
+    assert len(share) == reached + 1
+    torch.testing.assert_close(share, expected, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("even_share", [0.0, 0.4, 1.0])
