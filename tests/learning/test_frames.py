@@ -77,3 +77,26 @@ def test_a_pool_that_lags_asks_for_old_numbers_and_needs_little_more_memory(monk
     numbers += [numbers[0]] * lag
     assert pool.count == envs + (steps - 1) * envs // 5
     assert len(pool._images) <= 1.25 * (pool.count + lag * envs)
+
+
+@pytest.mark.parametrize("lag", [0, 2, None])
+def test_a_pool_is_where_it_was_told_to_be_and_in_that_precision(lag: int | None) -> None:
+    steps, envs, pixels = 5, 3, 2
+    generator = torch.Generator().manual_seed(4)
+    shown = torch.rand(steps, envs, pixels, generator=generator, dtype=torch.float64)
+    new = torch.ones(envs, dtype=torch.bool)
+    with torch.device("meta"):  # a tensor that is made without a device has no values
+        pool = FramePool(steps, envs, pixels, torch.bfloat16, "cpu", lag)
+        for step in range(steps):
+            pool.add(step, shown[step], new)
+        images = pool.images[pool.index]
+    assert torch.equal(images, shown.bfloat16()) and pool.index.dtype == torch.int64
+
+
+def test_a_pool_on_a_cpu_asks_for_the_number_in_every_step_unless_told_otherwise() -> None:
+    """So that it has no memory to spare: that of the frames, and a quarter for more."""
+    steps, envs = 40, 50
+    pool = FramePool(steps, envs, 1, torch.float32, "cpu")
+    for step in range(steps):
+        pool.add(step, torch.zeros(envs, 1), torch.arange(envs) == step)
+        assert len(pool._images) <= 1.25 * (envs + step)

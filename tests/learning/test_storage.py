@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import pytest
@@ -176,3 +177,28 @@ def test_who_comes_without_a_memory_has_that_of_a_new_episode() -> None:
     assert torch.equal(storage.first_memory, empty)
     add(transition(1, memory(1)))
     assert torch.equal(storage.first_memory, empty)
+
+
+def test_storages_need_no_default_device() -> None:
+    transitions = [transition(step, memory(step)) for step in range(STEPS)]
+    seen, first = [observations(step) for step in range(STEPS)], torch.zeros(2, ENVS, 3)
+    arguments = (ENVS, STEPS, seen[0], ["proprio", "privileged", "depth"], ACTIONS, "cpu")
+    labels = 300 + NUMBER[..., None].expand(-1, -1, ACTIONS)
+    with torch.device("meta"):  # a tensor that is made without a device has no values
+        storages = ParkourRolloutStorage(*arguments), SequenceStorage(first, *arguments)
+        without_images = ParkourRolloutStorage(ENVS, STEPS, seen[0], ["proprio", "privileged"], ACTIONS, "cpu")
+        imitation = LabelStorage(*arguments)
+        for step in range(STEPS):
+            for storage in (*storages, without_images):
+                storage.add_transition(copy(transitions[step]))
+            imitation.add_label(seen[step], labels[step])
+        for storage in (*storages, without_images):
+            storage.returns, storage.advantages = 800 + NUMBER[..., None], 900 + NUMBER[..., None]
+        flat = list(storages[0].mini_batch_generator(1, 1))
+        sequences = list(storages[1].recurrent_mini_batch_generator(1, 1))
+        vectors = list(without_images.mini_batch_generator(1, 1))
+        (labelled,) = imitation.mini_batch_generator(1, 1)
+    for (batch,), images in ((flat, True), (sequences, True), (vectors, False)):
+        assert sorted(samples(batch, images)) == list(range(ENVS * STEPS))
+    assert labelled.observations is not None and labelled.actions is not None
+    assert torch.equal(labelled.actions[:, 0], 200 + labelled.observations["proprio"][:, 0])
