@@ -60,7 +60,9 @@ def test_episodes_count_where_they_were_but_for_each_environments_first() -> Non
                 other.load_state_dict(statistics.state_dict())
                 statistics = other
         assert expected[0].sum() > expected[1].sum() > 0
-        assert statistics.pop_places() == expected.tolist()
+        counts = statistics.pop_places()
+        assert counts == expected.tolist()
+        assert isinstance(counts[0][0][0], int)  # a float32 counts no further than to 17 million
     assert torch.equal(statistics.kind, kind)
 
 
@@ -186,7 +188,16 @@ def test_statistics_need_no_default_device() -> None:
     rewards, dones = torch.ones(2), torch.tensor([0, 1])
     with torch.device("meta"):  # a tensor that is made without a device has no values
         statistics = EpisodeStatistics(2, "cpu", 2, 1)
+        assert statistics.summary() == {"terrain_level": 0}
         for _ in range(2):
             statistics.add(rewards, dones, extras)
         assert statistics.by_kind() == [[0, 0], [1, 1]] and statistics.pop_places() == [[[0], [1]], [[0], [1]]]
         assert statistics.summary()["episode_length"] == 1 and statistics.pop_log() == {"Reward/alive": 1}
+
+
+def test_one_environment_is_enough() -> None:
+    statistics = EpisodeStatistics(1, "cpu", 1, 1)
+    extras = {"success": torch.ones(1), "progress": torch.ones(1), "terrain_level": torch.zeros(1, dtype=torch.long)}
+    extras |= {"terrain_kind": torch.zeros(1, dtype=torch.long), "log": {"Reward/alive": torch.full((1,), 2.0)}}
+    statistics.add(torch.ones(1), torch.ones(1), extras)
+    assert statistics.by_kind() == [[1, 1]] and statistics.pop_log() == {"Reward/alive": 2}
