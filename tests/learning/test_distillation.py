@@ -342,3 +342,24 @@ def test_it_needs_no_default_device(kind: str) -> None:
         for _ in range(2):
             dagger.collect(OnCpu(env), statistics)
             assert all(math.isfinite(value) for value in dagger.update().values())
+
+
+def test_a_run_that_begins_with_anothers_student_counts_its_own_rounds_for_the_teachers_share() -> None:
+    def shares(dagger: Distillation, rounds: int) -> list[float]:
+        result = []
+        for _ in range(rounds):
+            dagger.collect(env, EpisodeStatistics(4, "cpu"))
+            result.append(dagger.update()["beta"])
+        return result
+
+    env, dagger = make(beta=0.8, beta_decay=0.5)
+    assert shares(dagger, 2) == pytest.approx([0.8, 0.4])
+    dagger.count_anew()
+    assert shares(dagger, 2) == pytest.approx([0.8, 0.4]) and dagger.rounds == 4
+    state = deepcopy(dagger.state_dict())
+    _, other = make(beta=0.8, beta_decay=0.5)
+    other.load_state_dict(state)  # as a resumed training does
+    assert other.beta == pytest.approx(0.2)
+    del state["first_round"]  # as old checkpoints have it
+    other.load_state_dict(state)
+    assert other.beta == pytest.approx(0.05)

@@ -95,6 +95,7 @@ def test_mirroring_twice_gives_the_original() -> None:
     both, both_actions = mirror(env, obs, actions)
     twice, twice_actions = mirror(env, both[3:], both_actions[3:])
     assert torch.equal(both_actions[:3], actions) and torch.equal(twice_actions[3:], actions)
+    assert set(both.keys()) == set(twice.keys()) == set(obs.keys()) - {"new_frame"}
     for name in both.keys():  # noqa: SIM118
         assert torch.equal(both[name][:3], obs[name]), name
         assert torch.equal(twice[name][3:], obs[name]), name
@@ -145,15 +146,15 @@ def test_shared_frames_are_mirrored_once_each() -> None:
     both, _ = mirror(env, obs, None)
     frames = both[FRAMES]
     assert frames.images.shape == (4, 4096)
-    seen = frames.images[frames.index]
+    seen = frames.images.index_select(0, frames.index)  # which counts from the first one only
     assert torch.equal(seen[:3], images[[1, 0, 1]])
     assert torch.equal(seen[3:].view(3, 64, 64), images[[1, 0, 1]].view(3, 64, 64).flip(2))
 
 
 def test_the_mirror_is_where_the_networks_are() -> None:
     env = ParkourEnv(small_config(), 1, torch.device("cpu"))
-    tables = mirror_tables(env, "meta")
-    assert all(tensor.device.type == "meta" for table in tables.values() for tensor in table)
+    for tables in (mirror_tables(env, "meta"), BatchMirror(env, "meta").tables):
+        assert all(tensor.device.type == "meta" for table in tables.values() for tensor in table)
 
 
 def test_a_robot_without_mirror_symmetry_is_one_clear_line(tmp_path) -> None:
