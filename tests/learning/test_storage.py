@@ -154,7 +154,8 @@ def test_mini_batches_of_sequences_are_environments_with_all_of_their_steps(mini
         numbers = samples(batch)
         envs = [number % ENVS for number in numbers[: len(numbers) // STEPS]]
         assert numbers == [step * ENVS + env for step in range(STEPS) for env in envs]
-        assert (batch.observations[DONES].bool().flatten() == ENDED.flatten()[numbers]).all()
+        assert (batch.observations[DONES].bool() == ENDED.flatten()[numbers][:, None]).all()
+        assert batch.observations[DONES].shape == (len(numbers), 1)
         assert torch.equal(batch.hidden_states[0], memory(0)[:, envs]) and batch.hidden_states[1] is None
         batches.append(numbers)
         drawn.append(envs)
@@ -177,6 +178,9 @@ def test_who_comes_without_a_memory_has_that_of_a_new_episode() -> None:
     assert torch.equal(storage.first_memory, empty)
     add(transition(1, memory(1)))
     assert torch.equal(storage.first_memory, empty)
+    fresh = SequenceStorage(torch.full((2, ENVS, 3), 9.0), ENVS, STEPS, observations(0), ["proprio"], ACTIONS, "cpu")
+    fresh.add_transition(transition(0, None))  # nor had anyone one before
+    assert torch.equal(fresh.first_memory, empty)
 
 
 def test_storages_need_no_default_device() -> None:
