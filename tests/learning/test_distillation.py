@@ -316,6 +316,10 @@ def test_what_is_saved_goes_on_as_before_but_with_the_new_learning_rates() -> No
     assert torch.equal(own, kept)  # it is a copy, which does not go on with the student
     other.load_own_state(None)
     assert other.own_state() is None and not torch.equal(act(other), first)
+    other.device = torch.device("meta")  # a memory that was saved elsewhere
+    other.load_own_state(own)
+    moved = other.own_state()
+    assert moved is not None and moved.device.type == "meta"
 
 
 class OnCpu(Recorder):

@@ -183,6 +183,13 @@ def test_who_comes_without_a_memory_has_that_of_a_new_episode() -> None:
     assert torch.equal(fresh.first_memory, empty)
 
 
+def test_all_of_a_storage_is_on_the_device_that_it_is_told() -> None:
+    storage = ParkourRolloutStorage(ENVS, STEPS, observations(0), ["proprio", "depth"], ACTIONS, "meta")
+    assert storage.frames is not None
+    tensors = (storage.observations["proprio"], storage.actions, storage.dones, storage.frames.index)
+    assert all(tensor.device.type == "meta" for tensor in tensors)
+
+
 def test_storages_need_no_default_device() -> None:
     transitions = [transition(step, memory(step)) for step in range(STEPS)]
     seen, first = [observations(step) for step in range(STEPS)], torch.zeros(2, ENVS, 3)
