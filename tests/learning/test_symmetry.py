@@ -153,7 +153,9 @@ def test_shared_frames_are_mirrored_once_each() -> None:
 
 def test_the_mirror_is_where_the_networks_are() -> None:
     env = ParkourEnv(small_config(), 1, torch.device("cpu"))
-    for tables in (mirror_tables(env, "meta"), BatchMirror(env, "meta").tables):
+    ours = MirrorAugmentation(env, "meta").data_augmentation_func
+    assert isinstance(ours, BatchMirror)
+    for tables in (mirror_tables(env, "meta"), BatchMirror(env, "meta").tables, ours.tables):
         assert all(tensor.device.type == "meta" for table in tables.values() for tensor in table)
 
 
