@@ -58,17 +58,17 @@ class FramePool:
         return self._images[: self.count]
 
     def add(self, step: int, images: Tensor, new_frame: Tensor) -> None:
-        """Record what the environments see at ``step``: images (num_envs, pixels), new where ``new_frame`` (num_envs,).
+        """Record what the environments see at ``step``: images (num_envs, pixels); ``new_frame`` (num_envs,), bool.
 
         All images of step 0 count as new. Later, an image that is not new must be the one of the step before.
         """
         if step == 0:
             self._totals = []
             self._total = torch.zeros_like(self._total)
-            new_frame = torch.ones_like(new_frame, dtype=torch.bool)
+            new_frame = torch.ones_like(new_frame)
         number = torch.cumsum(new_frame, dim=0)  # of the new frame that an environment has
         slots = self._total + number - 1
-        self.index[step] = slots if step == 0 else torch.where(new_frame, slots, self.index[step - 1])
+        self.index[step] = torch.where(new_frame, slots, self.index[step - 1])
         if self._lag == 0:
             new_images, count = images[new_frame], self.count
             self._reserve(count + len(new_images))

@@ -34,7 +34,7 @@ class EpisodeStatistics:
         self.running = torch.zeros(2, num_envs, device=device)
         """Return and length of the episodes under way."""
         self.last = torch.zeros(len(MEASURES), num_envs, device=device)
-        """The measures of each environment's last finished episode."""
+        """The measures of each environment's last finished episode; zeros where none is."""
         self.finished = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """Whether an environment has finished one."""
         self.level = torch.zeros(num_envs, device=device)
@@ -84,14 +84,14 @@ class EpisodeStatistics:
         if not self.places.numel():
             return []
         counts = torch.zeros(2, self.places.shape[1], device=self.last.device)
-        known = (self.last_kind >= 0).to(counts)
+        known = self.last_kind >= 0
         success = self.last[MEASURES.index("success_rate")]
         counts.index_add_(1, self.last_kind.clamp(min=0), torch.stack([known, known * success]))
         return counts.T.tolist()
 
     def totals(self) -> list[float]:
         """Return what :func:`summarize` wants: environments, finished ones, sums of levels and of the measures."""
-        sums = torch.where(self.finished, self.last, 0.0).sum(dim=1)
+        sums = self.last.sum(dim=1)
         return [len(self.level), *torch.stack([self.finished.sum(), self.level.sum(), *sums]).tolist()]
 
     def summary(self) -> dict[str, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +110,20 @@ def test_each_term_is_what_its_definition_says(env: ParkourEnv, truth: Truth, na
     value = rewards.TERMS[name](env)
     assert value.shape == (N,) and value.dtype == torch.float32
     np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_limit_itself_is_on_its_lower_side() -> None:
+    """Forces that are no more than the limit are none; at the end of its stance a foot is in swing."""
+    force = torch.tensor([[3.0, 4.0, 1.0], [3.0, 4.0, 0.9]])  # 5 N across: four times 1 N, and 1 N
+    sim = SimpleNamespace(foot_force=force[:, None], body_force=torch.tensor([[1.0, 0.0], [1.01, 2.0]]))
+    share = 0.625
+    derived = SimpleNamespace(gait_phase=torch.tensor([[share, 0.5], [share, share]]))
+    state = SimpleNamespace(contact=torch.tensor([[False, True], [True, False]]))
+    config = SimpleNamespace(rewards=SimpleNamespace(stance_share=share))
+    env: Any = SimpleNamespace(sim_state=sim, derived=derived, state=state, config=config)
+    assert rewards.feet_stumble(env).tolist() == [0, 1]
+    assert rewards.collision(env).tolist() == [0, 2]
+    assert rewards.gait_contact(env).tolist() == [1, 0.5]
 
 
 def test_every_definition_is_of_a_term_that_exists(env: ParkourEnv, truth: Truth) -> None:
@@ -257,3 +273,11 @@ def test_a_term_that_there_is_not_and_weights_that_are_all_zero_are_one_clear_li
     with pytest.raises(UserError) as caught:
         rewards.Weights(config, CPU)
     assert str(caught.value) == "rewards.weights: no reward term has a weight other than 0"
+
+
+@pytest.mark.parametrize("full_at_level", [0, 2])
+def test_the_weights_are_where_the_environment_is(full_at_level: int) -> None:
+    config = plain_config().rewards
+    config.start_weights, config.full_at_level = {"alive": 3.0}, full_at_level
+    level = torch.zeros(5, dtype=torch.int64, device="meta")
+    assert rewards.Weights(config, level.device).at(level).device == level.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from copy import deepcopy
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from dummy_env import NUM_PROPRIO
 from small_dagger import IMAGE, Recorder, make
+from tensordict import TensorDict
 from torch import Tensor
 
 from legged_gym_ext.config.rules import allowed
@@ -314,3 +316,54 @@ def test_what_is_saved_goes_on_as_before_but_with_the_new_learning_rates() -> No
     assert torch.equal(own, kept)  # it is a copy, which does not go on with the student
     other.load_own_state(None)
     assert other.own_state() is None and not torch.equal(act(other), first)
+    other.device = torch.device("meta")  # a memory that was saved elsewhere
+    other.load_own_state(own)
+    moved = other.own_state()
+    assert moved is not None and moved.device.type == "meta"
+
+
+class OnCpu(Recorder):
+    """Passes everything on to an environment that needs its own default device."""
+
+    def get_observations(self) -> TensorDict:
+        with torch.device("cpu"):
+            return super().get_observations()
+
+    def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict]:
+        with torch.device("cpu"):
+            return super().step(actions)
+
+
+@pytest.mark.parametrize("kind", ["depth", "scan"])
+def test_it_needs_no_default_device(kind: str) -> None:
+    env, model = make(kind, feature_loss_weight=0.5, epochs=2, mini_batches=2, steps_per_env=6, bptt_steps=4)
+    obs, statistics = env.get_observations(), EpisodeStatistics(4, "cpu")
+    state = deepcopy(model.state_dict())
+    with torch.device("meta"):  # a tensor that is made without a device has no values
+        arguments = (model.config, "columns", 4, obs, env.num_actions, "cpu", statistics)
+        dagger = Distillation(model.teacher, model.student, *arguments)
+        dagger.load_state_dict(state)
+        for _ in range(2):
+            dagger.collect(OnCpu(env), statistics)
+            assert all(math.isfinite(value) for value in dagger.update().values())
+
+
+def test_a_run_that_begins_with_anothers_student_counts_its_own_rounds_for_the_teachers_share() -> None:
+    def shares(dagger: Distillation, rounds: int) -> list[float]:
+        result = []
+        for _ in range(rounds):
+            dagger.collect(env, EpisodeStatistics(4, "cpu"))
+            result.append(dagger.update()["beta"])
+        return result
+
+    env, dagger = make(beta=0.8, beta_decay=0.5)
+    assert shares(dagger, 2) == pytest.approx([0.8, 0.4])
+    dagger.count_anew()
+    assert shares(dagger, 2) == pytest.approx([0.8, 0.4]) and dagger.rounds == 4
+    state = deepcopy(dagger.state_dict())
+    _, other = make(beta=0.8, beta_decay=0.5)
+    other.load_state_dict(state)  # as a resumed training does
+    assert other.beta == pytest.approx(0.2)
+    del state["first_round"]  # as old checkpoints have it
+    other.load_state_dict(state)
+    assert other.beta == pytest.approx(0.05)

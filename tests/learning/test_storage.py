@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import pytest
@@ -153,7 +154,8 @@ def test_mini_batches_of_sequences_are_environments_with_all_of_their_steps(mini
         numbers = samples(batch)
         envs = [number % ENVS for number in numbers[: len(numbers) // STEPS]]
         assert numbers == [step * ENVS + env for step in range(STEPS) for env in envs]
-        assert (batch.observations[DONES].bool().flatten() == ENDED.flatten()[numbers]).all()
+        assert (batch.observations[DONES].bool() == ENDED.flatten()[numbers][:, None]).all()
+        assert batch.observations[DONES].shape == (len(numbers), 1)
         assert torch.equal(batch.hidden_states[0], memory(0)[:, envs]) and batch.hidden_states[1] is None
         batches.append(numbers)
         drawn.append(envs)
@@ -176,3 +178,38 @@ def test_who_comes_without_a_memory_has_that_of_a_new_episode() -> None:
     assert torch.equal(storage.first_memory, empty)
     add(transition(1, memory(1)))
     assert torch.equal(storage.first_memory, empty)
+    fresh = SequenceStorage(torch.full((2, ENVS, 3), 9.0), ENVS, STEPS, observations(0), ["proprio"], ACTIONS, "cpu")
+    fresh.add_transition(transition(0, None))  # nor had anyone one before
+    assert torch.equal(fresh.first_memory, empty)
+
+
+def test_all_of_a_storage_is_on_the_device_that_it_is_told() -> None:
+    storage = ParkourRolloutStorage(ENVS, STEPS, observations(0), ["proprio", "depth"], ACTIONS, "meta")
+    assert storage.frames is not None
+    tensors = (storage.observations["proprio"], storage.actions, storage.dones, storage.frames.index)
+    assert all(tensor.device.type == "meta" for tensor in tensors)
+
+
+def test_storages_need_no_default_device() -> None:
+    transitions = [transition(step, memory(step)) for step in range(STEPS)]
+    seen, first = [observations(step) for step in range(STEPS)], torch.zeros(2, ENVS, 3)
+    arguments = (ENVS, STEPS, seen[0], ["proprio", "privileged", "depth"], ACTIONS, "cpu")
+    labels = 300 + NUMBER[..., None].expand(-1, -1, ACTIONS)
+    with torch.device("meta"):  # a tensor that is made without a device has no values
+        storages = ParkourRolloutStorage(*arguments), SequenceStorage(first, *arguments)
+        without_images = ParkourRolloutStorage(ENVS, STEPS, seen[0], ["proprio", "privileged"], ACTIONS, "cpu")
+        imitation = LabelStorage(*arguments)
+        for step in range(STEPS):
+            for storage in (*storages, without_images):
+                storage.add_transition(copy(transitions[step]))
+            imitation.add_label(seen[step], labels[step])
+        for storage in (*storages, without_images):
+            storage.returns, storage.advantages = 800 + NUMBER[..., None], 900 + NUMBER[..., None]
+        flat = list(storages[0].mini_batch_generator(1, 1))
+        sequences = list(storages[1].recurrent_mini_batch_generator(1, 1))
+        vectors = list(without_images.mini_batch_generator(1, 1))
+        (labelled,) = imitation.mini_batch_generator(1, 1)
+    for (batch,), images in ((flat, True), (sequences, True), (vectors, False)):
+        assert sorted(samples(batch, images)) == list(range(ENVS * STEPS))
+    assert labelled.observations is not None and labelled.actions is not None
+    assert torch.equal(labelled.actions[:, 0], 200 + labelled.observations["proprio"][:, 0])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rsl_rl.storage import RolloutStorage
 from small_env import quiet, small_config
 
 from legged_gym_ext.config.schema import Config
 from legged_gym_ext.envs.observations import mirror_tables
 from legged_gym_ext.envs.parkour_env import ParkourEnv
 from legged_gym_ext.errors import UserError
-from legged_gym_ext.learning.symmetry import BatchMirror
+from legged_gym_ext.learning.symmetry import BatchMirror, MirrorAugmentation
 from legged_gym_ext.models.teacher import FRAMES, Frames
 from legged_gym_ext.terrain.boxes import ABSENT
 
@@ -94,9 +95,46 @@ def test_mirroring_twice_gives_the_original() -> None:
     both, both_actions = mirror(env, obs, actions)
     twice, twice_actions = mirror(env, both[3:], both_actions[3:])
     assert torch.equal(both_actions[:3], actions) and torch.equal(twice_actions[3:], actions)
+    assert set(both.keys()) == set(twice.keys()) == set(obs.keys()) - {"new_frame"}
     for name in both.keys():  # noqa: SIM118
         assert torch.equal(both[name][:3], obs[name]), name
         assert torch.equal(twice[name][3:], obs[name]), name
+
+
+def test_a_mini_batch_gets_its_mirror_image_and_no_loss_of_its_own() -> None:
+    """What the mirror image has in common with the original is there twice."""
+    env = ParkourEnv(small_config(), 3, torch.device("cpu"))
+    augmentation, obs, actions = MirrorAugmentation(env, "cpu"), env.get_observations(), torch.randn(3, 10)
+    names = ("values", "advantages", "returns", "old_actions_log_prob")
+    fields = {name: torch.randn(3, 1) for name in names}
+    batch = RolloutStorage.Batch(observations=obs, actions=actions, **fields)
+    augmentation.augment_batch(batch, 3)
+    expected, expected_actions = BatchMirror(env, "cpu")(env, obs, actions)
+    assert expected is not None and expected_actions is not None
+    assert batch.observations is not None and batch.observations.batch_size == (6,)
+    assert all(torch.equal(batch.observations[name], expected[name]) for name in expected.keys())  # noqa: SIM118
+    assert batch.actions is not None and torch.equal(batch.actions, expected_actions)
+    for name, value in fields.items():
+        assert torch.equal(getattr(batch, name), torch.cat([value, value])), name
+
+    def actor(*arguments: object) -> None:
+        raise AssertionError("the actor ran for nothing")
+
+    with torch.device("meta"):  # a tensor that is made without a device has no values
+        loss = augmentation.compute_loss(actor, batch, 3)  # type: ignore[arg-type]
+    assert loss.shape == () and loss.dtype == actions.dtype and loss.item() == 0
+
+
+def test_nothing_has_no_mirror_image() -> None:
+    env = ParkourEnv(small_config(), 2, torch.device("cpu"))
+    assert BatchMirror(env, "cpu")(env, None, None) == (None, None)
+
+
+def test_images_that_are_not_square_are_mirrored_from_left_to_right() -> None:
+    env = ParkourEnv(small_config(), 1, torch.device("cpu"))
+    mirror = BatchMirror(env, "cpu")
+    mirror.rows, mirror.columns = 2, 3
+    assert mirror.flip(torch.tensor([[1, 2, 3, 4, 5, 6]])).tolist() == [[3, 2, 1, 6, 5, 4]]
 
 
 def test_shared_frames_are_mirrored_once_each() -> None:
@@ -108,15 +146,17 @@ def test_shared_frames_are_mirrored_once_each() -> None:
     both, _ = mirror(env, obs, None)
     frames = both[FRAMES]
     assert frames.images.shape == (4, 4096)
-    seen = frames.images[frames.index]
+    seen = frames.images.index_select(0, frames.index)  # which counts from the first one only
     assert torch.equal(seen[:3], images[[1, 0, 1]])
     assert torch.equal(seen[3:].view(3, 64, 64), images[[1, 0, 1]].view(3, 64, 64).flip(2))
 
 
 def test_the_mirror_is_where_the_networks_are() -> None:
     env = ParkourEnv(small_config(), 1, torch.device("cpu"))
-    tables = mirror_tables(env, "meta")
-    assert all(tensor.device.type == "meta" for table in tables.values() for tensor in table)
+    ours = MirrorAugmentation(env, "meta").data_augmentation_func
+    assert isinstance(ours, BatchMirror)
+    for tables in (mirror_tables(env, "meta"), BatchMirror(env, "meta").tables, ours.tables):
+        assert all(tensor.device.type == "meta" for table in tables.values() for tensor in table)
 
 
 def test_a_robot_without_mirror_symmetry_is_one_clear_line(tmp_path) -> None:

@@ -83,3 +83,26 @@ def test_a_rate_that_is_a_whole_number_and_a_way_that_nobody_chose_are_no_fault(
     state["param_groups"][1] |= {"foreach": False}
     optimizer.load_state_dict(state)
     updates.check_loaded()
+
+
+def test_the_counts_are_where_the_parameters_are() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter], fused=True)
+    gradient = torch.full((3,), torch.inf)
+    with torch.device("meta"):  # a tensor that is made without a device has no values
+        updates = SoundUpdates(optimizer)
+        parameter.grad = gradient
+        optimizer.step()
+        assert updates.pop("Loss") == ({"Loss/updates_left_out": 1}, 1)
+    assert parameter.tolist() == [1, 1, 1]
+
+
+def test_a_parameter_without_a_gradient_is_no_fault() -> None:
+    """Such as one of a part that this update did not use."""
+    used, unused = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([used, unused], lr=0.1, fused=True)
+    updates = SoundUpdates(optimizer)
+    used.grad = torch.ones(2)
+    optimizer.step()
+    assert updates.pop("Loss") == ({}, 0)
+    assert used.tolist() == pytest.approx([0.9, 0.9]) and unused.tolist() == [1, 1]
