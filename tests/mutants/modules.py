@@ -56,6 +56,7 @@ MODULES: dict[str, tuple[str, ...]] = {
             "test_choices_are_in_range_for_the_largest_random_number",
             "test_first_levels",
             "test_what_grows_with_the_level_is_complete_from_its_level_on",
+            "test_a_share_of_the_robots_reviews_any_level_up_to_its_own",
         )
     ),
 }
