@@ -12,7 +12,6 @@ from torch import Tensor
 from legged_gym_ext.config.schema import CurriculumConfig
 
 _LEAST = 1.0  # m of the course that one must have crossed to move up, however little the commands asked for
-_UNDER_ONE = 1.0 - 2.0**-24  # the largest float32 under 1
 
 
 def choose(random: Tensor, count: int | Tensor) -> Tensor:
@@ -69,8 +68,8 @@ def next_level(
     moved = (level + promoted.long() - demoted.long()).clamp(min=0)
     mastered = moved >= levels
     if config.review:
-        reviewed = (random / config.review).clamp(max=_UNDER_ONE)  # of who reviews, uniform in [0, 1) again
-        moved = torch.where(random < config.review, choose(reviewed, moved + 1), moved)
+        again = random / config.review  # of those below 1, who review, as uniform as random is
+        moved = torch.where(random < config.review, choose(again, moved + 1), moved)
     moved = torch.where(mastered, choose(random, levels), moved)
     return torch.where(finished, moved, level), mastered & finished
 

@@ -57,6 +57,7 @@ MODULES: dict[str, tuple[str, ...]] = {
             "test_first_levels",
             "test_what_grows_with_the_level_is_complete_from_its_level_on",
             "test_a_share_of_the_robots_reviews_any_level_up_to_its_own",
+            "test_who_has_mastered_a_kind_goes_where_there_is_most_to_climb",
         )
     ),
 }

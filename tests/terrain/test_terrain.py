@@ -389,7 +389,7 @@ def test_the_top_level_is_followed_by_any_level():
 def test_a_share_of_the_robots_reviews_any_level_up_to_its_own(review, progress, reached):
     count = 50_000
     random = torch.rand(count, generator=torch.Generator().manual_seed(3))
-    random[:2] = torch.tensor([0.0, 1 - 2**-24])
+    random[:3] = torch.tensor([0.0, 1 - 2**-24, np.nextafter(np.float32(review), np.float32(0))])
     levels, mastered = next_level(
         torch.full((count,), 5),
         torch.ones(count, dtype=torch.bool),
