@@ -23,6 +23,7 @@ def picture(drawn: RenderableType) -> str:
     """Return a picture of a terminal with that in it, an SVG."""
     terminal = Console(record=True, width=_WIDTH, file=StringIO(), force_terminal=True, highlight=False, markup=False)
     terminal.print(drawn)
+    terminal.print()  # the picture ends a little above the last line's end: underscores would be cut off there
     svg = terminal.export_svg(title="python train.py", unique_id="terminal")
     svg = re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)  # from a site of others
     svg = svg.replace("font-family: Fira Code, ", "font-family: ")

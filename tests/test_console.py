@@ -120,6 +120,13 @@ def test_the_documentations_picture_has_its_rows_in_the_order_that_is_drawn() ->
     assert [row for row in shown if row in common] == [row for row in drawn if row in common]
 
 
+def test_letters_that_go_below_the_line_are_whole_in_the_documentations_picture() -> None:
+    svg = PICTURE.read_text("utf-8")
+    ends = re.search(r'<clipPath id="terminal-clip-terminal">\s*<rect[^>]* height="([\d.]+)"', svg)
+    lowest = max(float(y) for y in re.findall(r'<text [^>]*y="([\d.]+)" textLength="[\d.]+"[^>]*>[^<\s]', svg))
+    assert ends and lowest + 8 < float(ends[1])  # of letters that are 20 high
+
+
 def rows(svg: str) -> list[str]:
     """Return what begins each line of a picture of a terminal, but for figures."""
     lines: dict[float, str] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable
@@ -36,11 +38,19 @@ class TensorBoard:
         self._writer: SummaryWriter | None = None
 
     def open(self) -> None:
-        """Begin a file."""
+        """Begin a file; where that fails there is none, for on a full disk it may fail thousands of times."""
         _keep_writer_threads_silent()
-        self._writer = SummaryWriter(str(self.folder), flush_secs=10, filename_suffix=self._suffix)
-        self._begin(self._writer)
-        self._writer.flush()
+        before = self._files()
+        try:
+            self._writer = SummaryWriter(str(self.folder), flush_secs=10, filename_suffix=self._suffix)
+            self._begin(self._writer)
+            self._writer.flush()
+        except Exception:
+            self.abandon()
+            for path in self._files() - before:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
 
     def write(self, entry: Entry) -> None:
         """Write an entry to the disk."""
@@ -72,6 +82,11 @@ class TensorBoard:
         with contextlib.suppress(OSError):
             self.close()
         self._writer = None
+
+    def _files(self) -> set[Path]:
+        """Return the files of this process's logs of this kind."""
+        name = re.compile(rf"events\.out\.tfevents\..*\.{os.getpid()}\.\d+{re.escape(self._suffix)}")
+        return {path for path in self.folder.glob("events.out.tfevents.*") if name.fullmatch(path.name)}
 
 
 def _show(writer: SummaryWriter, medium: Medium, step: int) -> str:

@@ -85,7 +85,12 @@ def sentences(summary: RunSummary) -> list[str]:
     """Return what became of the run, in words."""
     took = f" in {hours_text(summary.hours)}" if summary.hours is not None else ""
     steps = f", {count_text(summary.steps)} environment steps" if summary.steps else ""
-    found = [f"Trained for {count(summary.iterations, 'iteration')}{steps}{took}."]
+    whole = f"Trained for {count(summary.iterations, 'iteration')}{steps}"
+    if summary.iterations_before:
+        own = count(summary.iterations - summary.iterations_before)
+        found = [f"{whole}, with those of the runs that it goes on with; {own} of the iterations are its own{took}."]
+    else:
+        found = [f"{whole}{took}."]
     if success := summary.success:
         where = (
             "in episodes of the training itself, on its curriculum's levels"

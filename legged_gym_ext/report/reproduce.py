@@ -50,8 +50,13 @@ def reproduce_section(
 ) -> Section:
     """Return the commands that train the run again and use it."""
     commands = [f"git checkout {state['commit']}" for state in origin.get("code", [])[:1]]
-    overrides = [shlex.quote(f"{key}={value_text(now)}") for key, (_, now) in (changes or {}).items()]
-    commands.append(" ".join(["python train.py", f"--task={shlex.quote(task)}", *overrides]))
+    begun = str(origin.get("command", ""))
+    goes_on = "--resume" in begun.split()
+    if goes_on:
+        commands.append(f"python {begun}" if begun.startswith("train.py ") else begun)
+    else:
+        overrides = [shlex.quote(f"{key}={value_text(now)}") for key, (_, now) in (changes or {}).items()]
+        commands.append(" ".join(["python train.py", f"--task={shlex.quote(task)}", *overrides]))
     run = shlex.quote(name)
     commands += [
         f"python play.py --load_run={run} --checkpoint={checkpoint}",
@@ -59,12 +64,14 @@ def reproduce_section(
         f"python train.py --resume --load_run={run}",
     ]
     notes = ["The same seed, on a CPU, with the same versions, the same code and the same machine, gives the same run."]
-    if changes is None:
+    if goes_on:
+        notes.append("It goes on with another run, whose folder, as it was then, is needed for that.")
+    elif changes is None:
         notes.append("Its configuration cannot be told from its task's; see there.")
     if any(state.get("changed") for state in origin.get("code", [])):
         notes.append("The code had changes that no commit has; they are in the run's folder, in git/.")
-    if command := origin.get("command"):
-        notes.append(f"It was started with: {command}")
+    if begun:
+        notes.append(f"It was started with: {begun}")
     return Section("How to get it again, and to use it", notes, commands=commands)
 
 

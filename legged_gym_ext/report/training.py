@@ -8,7 +8,7 @@ from legged_gym_ext.evaluation.document import Entry, Section, Table
 from legged_gym_ext.evaluation.wording import MISSING, count, percent
 from legged_gym_ext.runs.events import Curve
 from legged_gym_ext.runs.plot import find_lines
-from legged_gym_ext.runs.summary import LANES, WINDOW, RunSummary, policy_name, seconds_by_activity
+from legged_gym_ext.runs.summary import LANES, WINDOW, RunSummary, average_speed, policy_name, seconds_by_activity
 from legged_gym_ext.runs.wording import hours_text, size_text
 
 MEASURES = {
@@ -60,16 +60,17 @@ def resources_section(summary: RunSummary, curves: Mapping[str, Curve]) -> Secti
         if total > 0
     ]
     space = f"The run's folder has {size_text(summary.size)}, with {count(summary.checkpoints, 'checkpoint')}."
-    speed = curves.get("Perf/env_steps_per_second")
+    last = curves.get("Perf/env_steps_per_second")
     paragraphs = [space]
-    if summary.steps and total:
-        paragraphs.insert(
-            0,
-            f"{count(summary.steps)} environment steps in {hours_text(total / 3600)}, learning included: "
-            f"{summary.steps / total:,.0f} steps/s on average.",
-        )
-    if speed:
-        paragraphs.append(f"The last iterations ran at {recent(speed):,.0f} steps/s.")
+    if (speed := average_speed(summary, curves)) and summary.steps:
+        what = f"{count(summary.steps)} environment steps"
+        took = f"{hours_text(total / 3600)}, learning included: {speed:,.0f} steps/s on average."
+        if summary.iterations_before:
+            paragraphs.insert(0, f"{what}, with those of the runs that this one goes on with. It took {took}")
+        else:
+            paragraphs.insert(0, f"{what} in {took}")
+    if last:
+        paragraphs.append(f"The last iterations ran at {recent(last):,.0f} steps/s.")
     return Section(
         "Resources", paragraphs, [Table("Time by activity", ["activity", "time", "%"], rows)] if rows else []
     )

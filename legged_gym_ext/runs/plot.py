@@ -70,7 +70,8 @@ def find_panels(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
 def draw_panel(axis: Axes, title: str, lines: Mapping[str, Curve]) -> None:
     """Draw one panel with its ``lines``, by label."""
     for label, curve in lines.items():
-        axis.plot(curve.steps, curve.values, label=label, linewidth=1)
+        alone = "." if len(curve.steps) == 1 else None  # no line is drawn of one point
+        axis.plot(curve.steps, curve.values, label=label, linewidth=1, marker=alone)
     if PANELS[title] in _LOGARITHMIC:
         axis.set_yscale("log")
     if len(lines) > 1:

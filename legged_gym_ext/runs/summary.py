@@ -12,6 +12,7 @@ import numpy as np
 
 from legged_gym_ext.config.files import read_yaml
 from legged_gym_ext.errors import UserError
+from legged_gym_ext.recording.entries import ENV_STEPS
 from legged_gym_ext.runs.events import Curve, read_curves
 from legged_gym_ext.runs.folder import CONFIG_FILE, checkpoint_name, checkpoint_numbers
 from legged_gym_ext.runs.glance import Glance, glance
@@ -33,7 +34,7 @@ _HEADING = {"checkpoint", "policies", "engine", "benchmark"}
 _CELL = {*_OVERALL, "setting", "policy", "success"}
 """What a report must have to be read; one of another version may lack it."""
 _GUIDE, _IMITATION = "Guide/", "Imitation/"
-_TAGS = ("Perf/", "SuccessRate/", "TerrainLevel/", "Evaluation/", _GUIDE, _IMITATION)
+_TAGS = ("Perf/", "SuccessRate/", "TerrainLevel/", "Evaluation/", ENV_STEPS, _GUIDE, _IMITATION)
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,16 @@ class RunSummary:
     task: str
     running: bool
     iterations: int
-    """Completed ones."""
+    """Completed ones, with those of the runs that it goes on with."""
+    iterations_before: int
+    """Those of the runs that it goes on with, if the log says so; else 0."""
     planned: int | None
     """Iterations it is or was to end at, if the log says where it began."""
     steps: int | None
-    """Environment steps of all ranks and lanes, as of the newest checkpoint."""
+    """Environment steps of all ranks and lanes, as of the newest checkpoint; with those of the runs that it goes on
+    with."""
     hours: float | None
-    """That its iterations and evaluations took."""
+    """That its own iterations and evaluations took."""
     success: Success | None
     levels: Mapping[str, float]
     """Last mean terrain level, by who acts on the lanes."""
@@ -109,6 +113,7 @@ def summarize_run(folder: Path, curves: Mapping[str, Curve] | None = None) -> Ru
         task=Path(str(config.get("task", ""))).stem,
         running=is_running(folder),
         iterations=max([logged, *numbers]),
+        iterations_before=first - 1 if first else 0,
         planned=first - 1 + per_call if first is not None and isinstance(per_call, int) else None,
         steps=newest.total_steps if newest else None,
         hours=_hours(curves, files, folder),
@@ -172,13 +177,26 @@ def title_of(evaluation: Path, content: Mapping[str, Any], setting: str) -> str:
     return f"{benchmark}{evaluation.name.removeprefix(whole)} {setting}"
 
 
-def seconds_by_activity(curves: Mapping[str, Curve]) -> dict[str, float]:
-    """Return what the log's iterations spent on what."""
+def seconds_by_activity(curves: Mapping[str, Curve], after: int = 0) -> dict[str, float]:
+    """Return what the log's iterations, those ``after`` one, spent on what."""
     return {
-        tag.removeprefix("Perf/").removesuffix("_time"): float(curve.values.sum())
+        tag.removeprefix("Perf/").removesuffix("_time"): float(curve.values[curve.steps > after].sum())
         for tag, curve in curves.items()
         if tag.startswith("Perf/") and tag.endswith("_time")
     }
+
+
+def average_speed(summary: RunSummary, curves: Mapping[str, Curve]) -> float | None:
+    """Return the environment steps per second of a run's own iterations, learning and evaluating included."""
+    steps = curves.get(ENV_STEPS)
+    if steps is not None and len(steps.steps) > 1:
+        done, first = steps.last - float(steps.values[0]), int(steps.steps[0])
+    elif summary.iterations_before:
+        return None
+    else:
+        done, first = float(summary.steps or 0), 0
+    seconds = sum(seconds_by_activity(curves, first).values())
+    return done / seconds if done > 0 and seconds > 0 else None
 
 
 def glance_at_newest(folder: Path) -> Glance | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from legged_gym_ext import paths
 from legged_gym_ext.recording import best, memory
+from legged_gym_ext.recording.entries import KEPT, Scalars, Shown
 from legged_gym_ext.recording.watch import ENOUGH, PATIENCE, RISE, Watch
 
 PPO = {"teacher": ["PPO"], "student": []}
@@ -44,6 +46,12 @@ def test_a_curriculum_that_stands_still_is_told_again_and_again() -> None:
     assert not stalls([2.0] * (2 * PATIENCE), highest=0)
     up_and_down = [2.0 + (step % 7) * RISE / 7.1 for step in range(PATIENCE + 20)]
     assert len(stalls(up_and_down)) == 1
+
+
+def test_the_documentation_has_the_figures_that_decide() -> None:
+    text = " ".join((paths.ROOT / "docs" / "logging.md").read_text("utf-8").split())
+    assert f"has not risen by {RISE:g} within {PATIENCE} iterations while it is below {ENOUGH:g} of the highest" in text
+    assert f"Up to {KEPT[Scalars]:,} iterations of scalars and {KEPT[Shown]} of media are kept" in text
 
 
 def test_levels_of_kinds_and_iterations_that_are_gone_back_to_stall_nothing() -> None:

@@ -6,6 +6,7 @@ import math
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from dummy_runner import assert_same, make
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image as Picture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from legged_gym_ext.config.files import save_config
 from legged_gym_ext.config.schema import Config
@@ -23,6 +26,7 @@ from legged_gym_ext.recording import memory, recording
 from legged_gym_ext.recording.entries import ENV_STEPS, HOURS, ITERATION, Alert, Best, Checkpoint, Entry, Scalars
 from legged_gym_ext.recording.media import Histogram, Image, Page, Table, Video
 from legged_gym_ext.recording.recording import Recording
+from legged_gym_ext.recording.tensorboard import TensorBoard
 from legged_gym_ext.recording.wandb_start import Opened, Start
 from legged_gym_ext.recording.watch import PATIENCE
 from legged_gym_ext.runs.checkpoint import load_checkpoint
@@ -157,6 +161,39 @@ def test_alerts_reach_the_console_and_the_log(tmp_path: Path, runs: list[InMemor
     assert all(f"alert: {alert.title}: {alert.text}" in out for alert in alerts)
     events = EventAccumulator(str(tmp_path)).Reload()
     assert "Alert/diverged/text_summary" in events.Tags()["tensors"]
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_attempts_on_a_full_disk_leave_no_files(tmp_path: Path, written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = [0]
+    write = event_file_writer.RecordWriter.write
+
+    def until_full(self: Any, data: bytes) -> None:
+        if room[0] <= 0:
+            raise OSError(28, "No space left on device")
+        room[0] -= 1
+        write(self, data)
+
+    def begin(writer: SummaryWriter) -> None:
+        for step in range(3):
+            writer.add_scalar("a", 1.0, step)
+
+    monkeypatch.setattr(event_file_writer.RecordWriter, "write", until_full)
+    sink = TensorBoard(tmp_path, begin=begin)
+    others = {tmp_path / name for name in ("events.out.tfevents.1.host.1.0", "model_1.pt")}
+    for path in others:
+        path.touch()
+    for _ in range(3):
+        room[0] = written
+        with pytest.raises(OSError, match="No space left on device"):
+            sink.open()
+        sink.abandon()
+    assert {*tmp_path.iterdir()} == others
+    room[0] = 100
+    sink.open()
+    sink.write(Scalars({ITERATION: 7}, {"b": 2.0}))
+    sink.close()
+    assert EventAccumulator(str(tmp_path)).Reload().Scalars("b")[0].value == 2.0
 
 
 def test_a_log_that_hangs_holds_no_training_up(tmp_path: Path, runs: list[InMemory], monkeypatch) -> None:

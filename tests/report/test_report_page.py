@@ -18,6 +18,7 @@ import pytest
 from browser import browser, save_picture
 from command_line import config_of, make_run
 from log_files import write_checkpoint, write_log
+from matplotlib.figure import Figure
 from PIL import Image
 from synthetic_episodes import heading, results
 from web_page import Page
@@ -35,6 +36,7 @@ from legged_gym_ext.report.page import film_section, make_page
 from legged_gym_ext.runs import summary as run_summary
 from legged_gym_ext.runs.events import Curve, read_curves
 from legged_gym_ext.runs.origin import read_origin, write_origin
+from legged_gym_ext.runs.plot import draw_panel
 from legged_gym_ext.runs.summary import summarize_run
 
 PNG, MP4 = "data:image/png;base64,", "data:video/mp4;base64,"
@@ -132,6 +134,51 @@ def test_the_page_says_what_the_files_say(run: Path, text: str) -> None:
         assert words in page.text, words
     found = json.loads((run / "evaluation" / "30_both_mujoco" / "report.json").read_text("utf-8"))
     assert all(sentence in page.text for sentence in found["summary"])
+
+
+def test_what_a_resumed_run_took_is_its_own_and_so_is_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its steps and iterations count on from those of the run that it goes on with; its log begins here."""
+    monkeypatch.setattr(paths, "LOGS", tmp_path)
+    folder = make_run(config_of("--seed=7"))
+    steps = range(1001, 1011)
+    write_log(
+        folder,
+        {
+            "Return/teacher": dict.fromkeys(steps, 1.0),
+            "Time/env_steps": {step: 6000.0 * step for step in steps},
+            "Perf/collection_time": dict.fromkeys(steps, 45.0),
+            "Perf/learning_time": dict.fromkeys(steps, 15.0),
+        },
+    )
+    write_checkpoint(folder, 1010, total_steps=6_060_000)
+    (folder / "origin.json").write_text(json.dumps({"command": "train.py --resume --load_run=first"}), "utf-8")
+    text = Page(make_page(folder).decode()).text
+    for words in (
+        "Trained for 1,010 iterations, 6.06 M environment steps, with those of the runs that it goes on with; "
+        "10 of the iterations are its own in 10 min.",
+        "6,060,000 environment steps, with those of the runs that this one goes on with. It took 10 min, learning "
+        "included: 100 steps/s on average.",
+        "python train.py --resume --load_run=first",
+        "It goes on with another run, whose folder, as it was then, is needed for that.",
+    ):
+        assert words in text, words
+    assert "python train.py --task" not in text
+
+
+def test_a_curve_of_one_point_is_seen() -> None:
+    def drawn(values: Sequence[float]) -> int:
+        axis = Figure().subplots()
+        draw_panel(axis, "distillation loss", {"": Curve(np.arange(len(values)) + 1, np.array(values))})
+        axis.set_axis_off()
+        assert isinstance(axis.figure, Figure)
+        buffer = io.BytesIO()
+        axis.set_title("")
+        axis.figure.savefig(buffer, format="png")
+        return int((np.asarray(Image.open(buffer).convert("L")) < 250).sum())
+
+    assert drawn([0.5]) > 0 and drawn([0.5, 0.4]) > 0
 
 
 def test_pictures_are_there_for_light_and_dark_pages(text: str) -> None:
