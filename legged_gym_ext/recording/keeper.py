@@ -9,7 +9,7 @@ from typing import Protocol
 
 from legged_gym_ext.console import say
 from legged_gym_ext.errors import reason_of
-from legged_gym_ext.recording.entries import KEPT, Entry, Scalars
+from legged_gym_ext.recording.entries import KEPT, Entry, Scalars, step_of
 
 
 class Sink(Protocol):
@@ -148,5 +148,6 @@ class Keeper:
         self._open, self._failed = False, True
 
     def _steps(self) -> int:
-        """Return how many iterations wait."""
-        return sum(isinstance(entry, Scalars) for entry in self._waiting)
+        """Return how many iterations wait; one may have several entries: what its pictures took comes by itself."""
+        with self._changed:  # the training goes on putting entries there
+            return len({step_of(entry) for entry in self._waiting if isinstance(entry, Scalars)})

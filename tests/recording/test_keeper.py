@@ -107,6 +107,26 @@ def test_a_log_that_stays_broken_is_told_of_once_and_ends(capsys: pytest.Capture
     assert second == "test: ended with 5 steps that could not be recorded"
 
 
+def test_a_step_with_several_entries_is_one_of_the_steps_that_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = [True]
+
+    def trouble(_: Entry) -> None:
+        if broken[0]:
+            raise OSError(28, "No space left on device")
+
+    sink = Sink(trouble)
+    keeper = Keeper(sink)
+    for step in range(5):
+        keeper.put(scalars(step))
+        keeper.put(shown(step))
+        keeper.put(Scalars({ITERATION: step}, {"Perf/media_time": 0.1}))
+    time.sleep(0.1)
+    broken[0] = False
+    keeper.close(10.0)
+    assert "test: recorded again, with the 5 steps that were kept" in capsys.readouterr().out
+    assert len(sink.entries) == 15
+
+
 def test_a_log_that_fails_at_the_very_end_is_tried_again() -> None:
     failed: list[int] = []
 
